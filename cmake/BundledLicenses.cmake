@@ -1,0 +1,12 @@
+# Puts the copyright notice of each bundled library beside it, from the package that it comes from.
+set(root "$ENV{DESTDIR}${CMAKE_INSTALL_PREFIX}")
+file(GLOB libraries RELATIVE "${root}/lib" "${root}/lib/*.so*")
+foreach(library IN LISTS libraries)
+  execute_process(COMMAND dpkg-query -S "*/${library}" OUTPUT_VARIABLE found ERROR_QUIET)
+  if(found MATCHES "^([^:]+):")
+    set(package ${CMAKE_MATCH_1})
+    if(EXISTS "/usr/share/doc/${package}/copyright")
+      file(COPY_FILE "/usr/share/doc/${package}/copyright" "${root}/lib/${package}.copyright")
+    endif()
+  endif()
+endforeach()

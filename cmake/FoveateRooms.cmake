@@ -1,0 +1,27 @@
+# foveate_room(NAME [USES room...] [LINK PUBLIC|PRIVATE target...])
+#
+# Makes the static library foveate_NAME from every source in src/NAME. A source file is picked up by
+# being there.
+function(foveate_room name)
+  cmake_parse_arguments(ROOM "" "" "USES;LINK" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*.cc)
+  add_library(foveate_${name} STATIC ${sources})
+  foveate_warnings(foveate_${name})
+  target_include_directories(foveate_${name}
+    PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>
+           $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src>)
+  foreach(used IN LISTS ROOM_USES)
+    target_link_libraries(foveate_${name} PUBLIC foveate_${used})
+  endforeach()
+  if(ROOM_LINK)
+    target_link_libraries(foveate_${name} ${ROOM_LINK})
+  endif()
+endfunction()
+
+# Designated initialisers are meant to leave members at their defaults. gcc 12 warns falsely of
+# members of a std::variant that a move does not touch, and of strings that overlap (PR105651).
+function(foveate_warnings target)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wno-missing-field-initializers
+    $<$<BOOL:${FOVEATE_WERROR}>:-Werror>
+    $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized -Wno-restrict>)
+endfunction()

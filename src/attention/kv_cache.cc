@@ -1,0 +1,198 @@
+#include "attention/kv_cache.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <array>
+#include <limits>
+
+#include "base/checked.h"
+#include "base/throw.h"
+#include "kernels/attention_kernels.h"
+
+namespace foveate {
+namespace {
+
+constexpr std::int64_t kMaxDim = 512;
+constexpr std::int64_t kMaxHeads = 65536;
+constexpr std::int64_t kMaxPositions = std::int64_t{1} << 40;
+
+constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 62;
+constexpr std::int64_t kHugePage = std::int64_t{2} << 20;
+
+void CheckRange(const char* name, std::int64_t value, std::int64_t low, std::int64_t high) {
+  if (value < low || value > high) {
+    Throw(ErrorCode::kInvalidArgument, "KV cache: {} is {}, expected {} to {}", name, value, low,
+          high);
+  }
+}
+
+void CheckType(const char* name, KvType type, std::int64_t dim) {
+  if (type == KvType::kQ8_0 && dim % kQ8Block != 0) {
+    Throw(ErrorCode::kInvalidArgument,
+          "KV cache: q8_0 {} need a head dimension that is a multiple of {}, this model's is {} "
+          "(use f16)",
+          name, kQ8Block, dim);
+  }
+}
+
+void Check(const KvCacheOptions& options) {
+  CheckRange("kv_heads", options.kv_heads, 1, kMaxHeads);
+  CheckRange("key_dim", options.key_dim, 1, kMaxDim);
+  CheckRange("value_dim", options.value_dim, 1, kMaxDim);
+  CheckRange("capacity", options.capacity, 1, kMaxPositions);
+  CheckRange("window", options.window, 0, std::numeric_limits<std::int64_t>::max());
+  CheckRange("chunk", options.chunk, 1, kMaxPositions);
+  CheckType("keys", options.key_type, options.key_dim);
+  CheckType("values", options.value_type, options.value_dim);
+}
+
+// Pages in memory. A ring must hold the windows of all queries of a chunk: window + chunk - 1
+// positions, which begin anywhere in a page.
+std::int64_t PageCount(const KvCacheOptions& options) {
+  const std::int64_t all = DivideUp(options.capacity, kPageKeys);
+  if (options.window == 0 || options.window >= options.capacity) return all;
+  const std::int64_t span = options.window + options.chunk - 1;
+  return std::min(all, (span + kPageKeys - 2) / kPageKeys + 1);
+}
+
+PageLayout LayoutOf(const KvCacheOptions& options) {
+  return {options.key_dim, options.value_dim, options.key_type, options.value_type};
+}
+
+// A row as the kernels want it: contiguous floats, padded with zeros to whole panels.
+class PaddedRow {
+ public:
+  const float* Of(const View<const float, 3>& view, std::int64_t token, std::int64_t head) {
+    const float* from = view.data + token * view.strides[0] + head * view.strides[1];
+    const std::int64_t dim = view.shape[2];
+    if (view.strides[2] == 1 && dim % kPanel == 0) return from;
+    for (std::int64_t i = 0; i < dim; ++i) row_[i] = from[i * view.strides[2]];
+    std::fill(row_.begin() + dim, row_.begin() + RoundUp(dim, kPanel), 0.0f);
+    return row_.data();
+  }
+
+ private:
+  std::array<float, kMaxDim> row_;
+};
+
+}  // namespace
+
+const char* KvTypeName(KvType type) {
+  switch (type) {
+    case KvType::kF32: return "f32";
+    case KvType::kF16: return "f16";
+    case KvType::kQ8_0: return "q8_0";
+  }
+  return "unknown";
+}
+
+KvType ParseKvType(std::string_view name) {
+  for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kQ8_0}) {
+    if (name == KvTypeName(type)) return type;
+  }
+  Throw(ErrorCode::kInvalidArgument, "unknown KV cache type '{}', expected f32, f16 or q8_0", name);
+}
+
+std::int64_t KvCache::BytesFor(const KvCacheOptions& options) {
+  Check(options);
+  const auto piece = static_cast<std::uint64_t>(LayoutOf(options).piece_bytes());
+  const auto heads = CheckedMul(piece, static_cast<std::uint64_t>(options.kv_heads));
+  const auto pieces = static_cast<std::uint64_t>(DivideUp(PageCount(options), kPiecePages));
+  const auto bytes = CheckedMul(*heads, pieces);
+  if (!bytes || *bytes > kMaxBytes) {
+    Throw(ErrorCode::kLimit, "KV cache: {} positions of {} heads are more than memory can address",
+          options.capacity, options.kv_heads);
+  }
+  return static_cast<std::int64_t>(*bytes);
+}
+
+KvCache::KvCache(const KvCacheOptions& options) : options_(options), bytes_(BytesFor(options)) {
+  layout_ = LayoutOf(options);
+  pages_ = PageCount(options);
+  if (bytes_ < kHugePage) {
+    memory_ = Buffer<std::byte>(bytes_);
+    return;
+  }
+  // Streaming through small pages costs a third of the bandwidth in TLB misses. Sizes of whole huge
+  // pages are mapped aligned; the advice changes nothing where the system grants none.
+  memory_ = Buffer<std::byte>(RoundUp(bytes_, kHugePage));
+  madvise(memory_.data(), static_cast<std::size_t>(memory_.size()), MADV_HUGEPAGE);
+}
+
+const std::byte* KvCache::Keys(std::int64_t page, std::int64_t kv_head) const {
+  return memory_.data() + layout_.KeyOffset(page % pages_, kv_head, options_.kv_heads);
+}
+
+const std::byte* KvCache::Values(std::int64_t page, std::int64_t kv_head) const {
+  return memory_.data() + layout_.ValueOffset(page % pages_, kv_head, options_.kv_heads);
+}
+
+void KvCache::Append(Context& context, View<const float, 3> keys, View<const float, 3> values) {
+  const std::int64_t tokens = keys.shape[0];
+  if (keys.shape[1] != options_.kv_heads || keys.shape[2] != options_.key_dim ||
+      values.shape != std::array{tokens, options_.kv_heads, options_.value_dim}) {
+    Throw(
+        ErrorCode::kInvalidArgument,
+        "KV cache: keys [{}, {}, {}] and values [{}, {}, {}] do not fit {} heads of dimensions {} "
+        "and {}",
+        tokens, keys.shape[1], keys.shape[2], values.shape[0], values.shape[1], values.shape[2],
+        options_.kv_heads, options_.key_dim, options_.value_dim);
+  }
+  if (tokens > options_.capacity - length_) {
+    Throw(ErrorCode::kLimit, "context full: {} + {} positions, the KV cache holds {}", length_,
+          tokens, options_.capacity);
+  }
+  if (options_.window > 0 && tokens > options_.chunk) {
+    Throw(ErrorCode::kInvalidArgument, "KV cache: {} tokens at once, its ring is made for {}",
+          tokens, options_.chunk);
+  }
+  if (tokens <= 0) return;
+
+  const AttentionKernels& kernels = AttentionKernelsFor(context.isa());
+  const std::int64_t end = length_ + tokens;
+  const std::int64_t first_page = length_ / kPageKeys;
+  const std::int64_t page_count = (end - 1) / kPageKeys - first_page + 1;
+  const auto store_page = [&](std::int64_t item, int) {
+    const std::int64_t page = first_page + item / options_.kv_heads;
+    const std::int64_t head = item % options_.kv_heads;
+    std::byte* key_block =
+        memory_.data() + layout_.KeyOffset(page % pages_, head, options_.kv_heads);
+    std::byte* value_block =
+        memory_.data() + layout_.ValueOffset(page % pages_, head, options_.kv_heads);
+    PaddedRow row;
+    const std::int64_t last = std::min(end, (page + 1) * kPageKeys);
+    for (std::int64_t p = std::max(length_, page * kPageKeys); p < last; ++p) {
+      const std::int64_t token = p - length_;
+      const std::int64_t column = p % kPageKeys;
+      kernels.store_key(layout_, key_block, column, row.Of(keys, token, head));
+      kernels.store_value(layout_, value_block, column, row.Of(values, token, head));
+    }
+  };
+  const std::int64_t items = page_count * options_.kv_heads;
+  if (tokens < kPanel) {  // less work than waking the threads
+    for (std::int64_t item = 0; item < items; ++item) store_page(item, 0);
+  } else {
+    context.pool().ForEach(items, store_page);
+  }
+  length_ = end;
+  first_page_ = std::max(first_page_, (end - 1) / kPageKeys - pages_ + 1);
+}
+
+bool KvCache::CanTruncate(std::int64_t length) const {
+  if (length < 0 || length > length_) return false;
+  if (length == 0 || options_.window == 0) return true;
+  return std::max<std::int64_t>(0, length - options_.window + 1) >= first_kept();
+}
+
+void KvCache::Truncate(std::int64_t length) {
+  if (!CanTruncate(length)) {
+    Throw(ErrorCode::kInvalidArgument,
+          "KV cache: cannot go back to {} positions (it has {}, the oldest kept is {})", length,
+          length_, first_kept());
+  }
+  length_ = length;
+  if (length == 0) first_page_ = 0;
+}
+
+}  // namespace foveate

@@ -1,0 +1,77 @@
+// The keys and values that one layer remembers.
+//
+// Memory is reserved for the whole capacity but touched only as positions are appended, so that a
+// long context costs what is used of it. A layer with a sliding window keeps a ring of pages:
+// enough for every query of the largest chunk to see its whole window.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "base/buffer.h"
+#include "base/context.h"
+#include "base/tensor.h"
+#include "kernels/attention_page.h"
+
+namespace foveate {
+
+const char* KvTypeName(KvType type);  // "f32", "f16", "q8_0"
+
+// The type of that name; throws Error(kInvalidArgument) that lists the known ones.
+KvType ParseKvType(std::string_view name);
+
+struct KvCacheOptions {
+  std::int64_t kv_heads = 0;
+  std::int64_t key_dim = 0;    // D, 1 to 512
+  std::int64_t value_dim = 0;  // Dv, 1 to 512
+  std::int64_t capacity = 0;   // positions the session may reach
+  std::int64_t window = 0;     // positions a query sees, its own included; 0: all
+  std::int64_t chunk = 512;    // most positions appended at once (matters with a window only)
+  KvType key_type = KvType::kF16;
+  KvType value_type = KvType::kF16;
+};
+
+class KvCache {
+ public:
+  // Throws Error: kInvalidArgument for options out of range (q8_0 needs dimensions that are
+  // multiples of 32), kLimit for a size that cannot be had.
+  explicit KvCache(const KvCacheOptions& options);
+
+  // Memory that a cache with these options reserves, computed without allocating; the same errors.
+  static std::int64_t BytesFor(const KvCacheOptions& options);
+
+  const KvCacheOptions& options() const { return options_; }
+  std::int64_t bytes() const { return bytes_; }
+  std::int64_t length() const { return length_; }
+
+  // The oldest position still held: 0 without a window, else at most length() - window.
+  std::int64_t first_kept() const { return first_page_ * kPageKeys; }
+
+  // Stores keys [T, Hkv, D] and values [T, Hkv, Dv] at positions length() .. length() + T - 1.
+  // Throws Error: kInvalidArgument for other shapes or, with a window, T > chunk; kLimit beyond
+  // the capacity. A failed call changes nothing.
+  void Append(Context& context, View<const float, 3> keys, View<const float, 3> values);
+
+  // Forgets positions >= length. A ring can go back only as far as a query at `length` still finds
+  // its whole window; forgetting everything always works. Truncate throws Error(kInvalidArgument)
+  // where CanTruncate says no.
+  bool CanTruncate(std::int64_t length) const;
+  void Truncate(std::int64_t length);
+
+  // For the attention operator: the blocks of one KV head in page position / 64.
+  const PageLayout& layout() const { return layout_; }
+  const std::byte* Keys(std::int64_t page, std::int64_t kv_head) const;
+  const std::byte* Values(std::int64_t page, std::int64_t kv_head) const;
+
+ private:
+  KvCacheOptions options_;
+  std::int64_t bytes_ = 0;
+  PageLayout layout_;
+  std::int64_t pages_ = 0;  // page p lies at place p % pages_
+  Buffer<std::byte> memory_;
+  std::int64_t length_ = 0;
+  std::int64_t first_page_ = 0;  // oldest page not overwritten
+};
+
+}  // namespace foveate

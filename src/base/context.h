@@ -1,0 +1,27 @@
+// What every computation needs: threads and an instruction set. Passed by reference, never global.
+#pragma once
+
+#include "base/cpu.h"
+#include "base/thread_pool.h"
+
+namespace foveate {
+
+struct ContextOptions {
+  int threads = 0;  // 0: DefaultThreads()
+  Isa isa = BestIsa();
+};
+
+class Context {
+ public:
+  explicit Context(ContextOptions options = {})
+      : isa_(options.isa), pool_(options.threads > 0 ? options.threads : DefaultThreads()) {}
+
+  Isa isa() const { return isa_; }
+  ThreadPool& pool() { return pool_; }
+
+ private:
+  Isa isa_;
+  ThreadPool pool_;
+};
+
+}  // namespace foveate

@@ -1,0 +1,50 @@
+// View: a typed window on memory with a shape and strides; it owns nothing and must not outlive
+// what it looks at. Extents and strides count elements; the last axis is the innermost.
+//
+//   View<float, 2> x = MakeView(buffer.data(), rows, columns);
+//   x(3, 5) = 1.0f;  float* row = &x(3, 0);
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <type_traits>
+
+namespace foveate {
+
+template <typename T, int kRank>
+struct View {
+  T* data = nullptr;
+  std::array<std::int64_t, kRank> shape{};
+  std::array<std::int64_t, kRank> strides{};
+
+  template <typename... Index>
+  T& operator()(Index... index) const {
+    static_assert(sizeof...(Index) == kRank);
+    const std::array<std::int64_t, kRank> at{static_cast<std::int64_t>(index)...};
+    std::int64_t offset = 0;
+    for (int axis = 0; axis < kRank; ++axis) offset += at[axis] * strides[axis];
+    return data[offset];
+  }
+
+  // A writable view serves where a read-only one is asked for.
+  operator View<const T, kRank>() const
+    requires(!std::is_const_v<T>)
+  {
+    return {data, shape, strides};
+  }
+};
+
+// A dense row-major view.
+template <typename T, typename... Extent>
+View<T, static_cast<int>(sizeof...(Extent))> MakeView(T* data, Extent... extent) {
+  constexpr int kRank = sizeof...(Extent);
+  View<T, kRank> view{data, {static_cast<std::int64_t>(extent)...}, {}};
+  std::int64_t stride = 1;
+  for (int axis = kRank - 1; axis >= 0; --axis) {
+    view.strides[axis] = stride;
+    stride *= view.shape[axis];
+  }
+  return view;
+}
+
+}  // namespace foveate

@@ -1,0 +1,67 @@
+// How keys and values lie in memory. A page is 64 positions; per KV head it has a block of
+//
+//   keys    [D][64]    transposed, so that the scores of 64 keys are plain vectors
+//   values  [64][Dv']  Dv' = Dv rounded up to 16 elements
+//
+// as f32, f16 or q8_0. q8_0 is the GGUF format's arithmetic in another order: one byte per element
+// and an f16 scale per 32 elements of a position's row; scales lie behind the bytes, [D/32][64] for
+// keys and [64][Dv/32] for values.
+//
+// Memory is [pieces][KV heads], each with the key blocks of its four pages and then the value
+// blocks: the order in which decoding reads them, so that it streams.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/checked.h"
+
+namespace foveate {
+
+enum class KvType { kF32, kF16, kQ8_0 };
+
+inline constexpr std::int64_t kPageKeys = 64;
+inline constexpr std::int64_t kPiecePages = 4;  // pages that a kernel takes at a time: a piece
+inline constexpr std::int64_t kPieceKeys = kPiecePages * kPageKeys;
+inline constexpr std::int64_t kPanel = 16;    // columns of a packed panel; widths are rounded to it
+inline constexpr std::int64_t kQ8Block = 32;  // elements that share a scale
+
+struct PageLayout {
+  std::int64_t key_dim = 0;
+  std::int64_t value_dim = 0;
+  KvType key_type = KvType::kF32;
+  KvType value_type = KvType::kF32;
+
+  std::int64_t value_width() const { return RoundUp(value_dim, kPanel); }
+
+  // All in bytes, multiples of a cache line, for one page of one KV head.
+  std::int64_t key_bytes() const { return Bytes(key_type, key_dim); }
+  std::int64_t value_bytes() const { return Bytes(value_type, value_width()); }
+  std::int64_t piece_bytes() const { return kPiecePages * (key_bytes() + value_bytes()); }
+
+  // Offsets of a page's blocks, the pages counted from the beginning of memory.
+  std::int64_t KeyOffset(std::int64_t page, std::int64_t kv_head, std::int64_t kv_heads) const {
+    return (page / kPiecePages * kv_heads + kv_head) * piece_bytes() +
+           page % kPiecePages * key_bytes();
+  }
+  std::int64_t ValueOffset(std::int64_t page, std::int64_t kv_head, std::int64_t kv_heads) const {
+    return (page / kPiecePages * kv_heads + kv_head) * piece_bytes() + kPiecePages * key_bytes() +
+           page % kPiecePages * value_bytes();
+  }
+
+  // Where the scales of a q8_0 block begin.
+  std::int64_t key_scales() const { return kPageKeys * key_dim; }
+  std::int64_t value_scales() const { return kPageKeys * value_width(); }
+
+ private:
+  static std::int64_t Bytes(KvType type, std::int64_t width) {
+    switch (type) {
+      case KvType::kF32: return kPageKeys * width * 4;
+      case KvType::kF16: return kPageKeys * width * 2;
+      case KvType::kQ8_0: return kPageKeys * (width + width / kQ8Block * 2);
+    }
+    return 0;
+  }
+};
+
+}  // namespace foveate

@@ -1,0 +1,176 @@
+#include "kernels/vector_ops.h"
+
+#include <cmath>
+#include <cstring>
+
+#include "kernels/isa_dispatch.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/vector_ops.cc"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+// After highway.h:
+#include "hwy/contrib/math/math-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace foveate::HWY_NAMESPACE {
+namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+using D = hn::ScalableTag<float>;
+using V = hn::Vec<D>;
+
+constexpr std::int64_t kLanes = HWY_MAX_BYTES / sizeof(float);
+
+// The last n < Lanes values, zeros behind them.
+HWY_INLINE V LoadTail(const float* x, std::int64_t n) {
+  HWY_ALIGN float padded[kLanes] = {};
+  std::memcpy(padded, x, n * sizeof(float));
+  return hn::Load(D(), padded);
+}
+
+HWY_INLINE void StoreTail(V value, float* x, std::int64_t n) {
+  HWY_ALIGN float padded[kLanes];
+  hn::Store(value, D(), padded);
+  std::memcpy(x, padded, n * sizeof(float));
+}
+
+// x[i] = op(x[i], y[i])
+template <typename Op>
+HWY_INLINE void Combine(float* x, const float* y, std::int64_t n, const Op& op) {
+  const D d;
+  const std::int64_t lanes = hn::Lanes(d);
+  std::int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    hn::StoreU(op(hn::LoadU(d, x + i), hn::LoadU(d, y + i)), d, x + i);
+  }
+  if (i < n) StoreTail(op(LoadTail(x + i, n - i), LoadTail(y + i, n - i)), x + i, n - i);
+}
+
+// z / (1 + exp(-t)); the cap on -t keeps exp finite, where the quotient is 0 to rounding anyway.
+HWY_INLINE V TimesSigmoid(V z, V t) {
+  const D d;
+  const V negated = hn::Min(hn::Neg(t), hn::Set(d, 88.0f));
+  return hn::Div(z, hn::Add(hn::Set(d, 1.0f), hn::Exp(d, negated)));
+}
+
+struct SiluGateOp {
+  HWY_INLINE V operator()(V gate, V up) const { return hn::Mul(TimesSigmoid(gate, gate), up); }
+};
+
+// z/2 (1 + tanh(u)) = z / (1 + exp(-2u))
+struct GeluTanhGateOp {
+  HWY_INLINE V operator()(V gate, V up) const {
+    const D d;
+    const V square = hn::Mul(gate, gate);
+    const V cubic = hn::MulAdd(hn::Mul(square, gate), hn::Set(d, 0.044715f), gate);
+    const V twice_u = hn::Mul(cubic, hn::Set(d, 2 * 0.7978845608f));
+    return hn::Mul(TimesSigmoid(gate, twice_u), up);
+  }
+};
+
+struct AddOp {
+  HWY_INLINE V operator()(V x, V y) const { return hn::Add(x, y); }
+};
+
+struct ScaleOp {
+  float factor;
+  HWY_INLINE V operator()(V x, V) const { return hn::Mul(x, hn::Set(D(), factor)); }
+};
+
+struct SoftCapOp {
+  float cap;
+  HWY_INLINE V operator()(V x, V) const {
+    const D d;
+    return hn::Mul(hn::Tanh(d, hn::Mul(x, hn::Set(d, 1 / cap))), hn::Set(d, cap));
+  }
+};
+
+void SiluGate(float* gate, const float* up, std::int64_t n) { Combine(gate, up, n, SiluGateOp()); }
+void GeluTanhGate(float* gate, const float* up, std::int64_t n) {
+  Combine(gate, up, n, GeluTanhGateOp());
+}
+void Add(float* x, const float* y, std::int64_t n) { Combine(x, y, n, AddOp()); }
+void Scale(float* x, float factor, std::int64_t n) { Combine(x, x, n, ScaleOp{factor}); }
+void SoftCap(float* x, float cap, std::int64_t n) { Combine(x, x, n, SoftCapOp{cap}); }
+
+float SumOfSquares(const float* x, std::int64_t n) {
+  const D d;
+  const std::int64_t lanes = hn::Lanes(d);
+  V sum0 = hn::Zero(d), sum1 = hn::Zero(d);
+  std::int64_t i = 0;
+  for (; i + 2 * lanes <= n; i += 2 * lanes) {
+    const V a = hn::LoadU(d, x + i), b = hn::LoadU(d, x + i + lanes);
+    sum0 = hn::MulAdd(a, a, sum0);
+    sum1 = hn::MulAdd(b, b, sum1);
+  }
+  for (; i < n; i += lanes) {
+    const V a = i + lanes <= n ? hn::LoadU(d, x + i) : LoadTail(x + i, n - i);
+    sum0 = hn::MulAdd(a, a, sum0);
+  }
+  return hn::GetLane(hn::SumOfLanes(d, hn::Add(sum0, sum1)));
+}
+
+void RmsNorm(const float* x, const float* weight, float epsilon, std::int64_t n, float* out) {
+  const D d;
+  const std::int64_t lanes = hn::Lanes(d);
+  const float factor = 1 / std::sqrt(SumOfSquares(x, n) / static_cast<float>(n) + epsilon);
+  const V scale = hn::Set(d, factor);
+  std::int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    hn::StoreU(hn::Mul(hn::Mul(hn::LoadU(d, x + i), scale), hn::LoadU(d, weight + i)), d, out + i);
+  }
+  for (; i < n; ++i) out[i] = x[i] * factor * weight[i];
+}
+
+void RotateHalves(float* x, const float* cosine, const float* sine, std::int64_t pairs) {
+  const D d;
+  const std::int64_t lanes = hn::Lanes(d);
+  float* y = x + pairs;
+  std::int64_t i = 0;
+  for (; i + lanes <= pairs; i += lanes) {
+    const V u = hn::LoadU(d, x + i), v = hn::LoadU(d, y + i);
+    const V c = hn::LoadU(d, cosine + i), s = hn::LoadU(d, sine + i);
+    hn::StoreU(hn::NegMulAdd(v, s, hn::Mul(u, c)), d, x + i);
+    hn::StoreU(hn::MulAdd(u, s, hn::Mul(v, c)), d, y + i);
+  }
+  for (; i < pairs; ++i) {
+    const float u = x[i], v = y[i];
+    x[i] = u * cosine[i] - v * sine[i];
+    y[i] = u * sine[i] + v * cosine[i];
+  }
+}
+
+// The compiler vectorises the shuffles of this short loop well enough: rotation is below 1 % of a
+// forward pass.
+void RotateAdjacent(float* x, const float* cosine, const float* sine, std::int64_t pairs) {
+  for (std::int64_t i = 0; i < pairs; ++i) {
+    const float u = x[2 * i], v = x[2 * i + 1];
+    x[2 * i] = u * cosine[i] - v * sine[i];
+    x[2 * i + 1] = u * sine[i] + v * cosine[i];
+  }
+}
+
+}  // namespace
+
+constexpr VectorOps kVectorOps = {
+    .rms_norm = RmsNorm,
+    .rotate_adjacent = RotateAdjacent,
+    .rotate_halves = RotateHalves,
+    .silu_gate = SiluGate,
+    .gelu_tanh_gate = GeluTanhGate,
+    .add = Add,
+    .scale = Scale,
+    .soft_cap = SoftCap,
+};
+
+}  // namespace foveate::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace foveate {
+
+const VectorOps& VectorOpsFor(Isa isa) { return FOVEATE_TABLE_FOR(isa, kVectorOps); }
+
+}  // namespace foveate
+#endif

@@ -1,0 +1,301 @@
+#include "model/decoder.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/checked.h"
+#include "base/throw.h"
+
+namespace foveate {
+namespace {
+
+KvCacheOptions CacheOptions(const ModelConfig& config, const LayerConfig& layer,
+                            const DecoderOptions& options) {
+  return {.kv_heads = layer.kv_heads,
+          .key_dim = config.key_dim,
+          .value_dim = config.value_dim,
+          .capacity = options.context,
+          .window = layer.window,
+          .chunk = options.chunk,
+          .key_type = options.key_type,
+          .value_type = options.value_type};
+}
+
+DecoderOptions Resolved(const LanguageModel& model, DecoderOptions options) {
+  if (options.context == 0) options.context = model.config.context;
+  options.chunk = std::min(options.chunk, options.context);
+  const std::int64_t needed = KvBytes(model.config, options);
+  const std::int64_t available = SystemMemory().available_bytes;
+  if (available > 0 && needed > available) {
+    Throw(ErrorCode::kLimit,
+          "a context of {} tokens needs {:.1f} GB of KV cache, but only {:.1f} GB of memory are "
+          "available (choose a smaller context or a smaller cache type)",
+          options.context, needed / 1e9, available / 1e9);
+  }
+  return options;
+}
+
+ModelConfig WithScaling(ModelConfig config, const DecoderOptions& options) {
+  if (options.rope_scaling) config.rope_scaling = *options.rope_scaling;
+  return config;
+}
+
+std::vector<KvCache> MakeCaches(const ModelConfig& config, const DecoderOptions& options) {
+  std::vector<KvCache> caches;
+  caches.reserve(config.layers.size());
+  for (const LayerConfig& layer : config.layers) {
+    caches.emplace_back(CacheOptions(config, layer, options));
+  }
+  return caches;
+}
+
+}  // namespace
+
+std::int64_t KvBytes(const ModelConfig& config, const DecoderOptions& options) {
+  std::int64_t bytes = 0;
+  for (const LayerConfig& layer : config.layers) {
+    bytes += KvCache::BytesFor(CacheOptions(config, layer, options));
+  }
+  return bytes;
+}
+
+Decoder::Decoder(Context& context, std::shared_ptr<const LanguageModel> model,
+                 DecoderOptions options)
+    : context_(context),
+      model_(std::move(model)),
+      options_(Resolved(*model_, options)),
+      ops_(VectorOpsFor(context.isa())),
+      rope_(MakeRopeTables(model_->file, WithScaling(model_->config, options_), options_.context)),
+      caches_(MakeCaches(model_->config, options_)) {
+  const ModelConfig& config = model_->config;
+  const std::int64_t t = options_.chunk;
+  const std::int64_t heads = config.max_query_heads();
+  const std::int64_t kv_heads = config.max_kv_heads();
+  const std::int64_t f = config.max_feed_forward();
+  residual_ = Buffer<float>(t * config.embedding);
+  normed_ = Buffer<float>(t * config.embedding);
+  queries_ = Buffer<float>(t * heads * config.key_dim);
+  keys_ = Buffer<float>(t * kv_heads * config.key_dim);
+  values_ = Buffer<float>(t * kv_heads * config.value_dim);
+  mixed_ = Buffer<float>(t * heads * config.value_dim);
+  gate_ = Buffer<float>(t * f);
+  up_ = Buffer<float>(t * f);
+  const std::int64_t pairs = config.rope_dim / 2;
+  for (Buffer<float>* table : {&global_cosine_, &global_sine_, &local_cosine_, &local_sine_}) {
+    *table = Buffer<float>(t * pairs);
+  }
+  activations_.Reserve(t, std::max({config.embedding, f, heads * config.value_dim}));
+}
+
+std::int64_t Decoder::kv_bytes() const {
+  std::int64_t bytes = 0;
+  for (const KvCache& cache : caches_) bytes += cache.bytes();
+  return bytes;
+}
+
+void Decoder::Evaluate(std::span<const TokenId> tokens) {
+  const std::int64_t count = static_cast<std::int64_t>(tokens.size());
+  if (count < 1 || count > options_.chunk) {
+    Throw(ErrorCode::kInvalidArgument, "{} tokens in one pass, expected 1 to {}", count,
+          options_.chunk);
+  }
+  if (count > options_.context - position_) {
+    Throw(ErrorCode::kLimit, "{} tokens do not fit: {} of the context's {} positions are taken",
+          count, position_, options_.context);
+  }
+  for (TokenId token : tokens) {
+    if (token < 0 || token >= model_->config.vocabulary) {
+      Throw(ErrorCode::kInvalidArgument, "token id {} is outside the vocabulary of {}", token,
+            model_->config.vocabulary);
+    }
+  }
+
+  tokens_ = count;
+  Embed(tokens);
+  FillRotations();
+  for (std::size_t i = 0; i < caches_.size(); ++i) {
+    const LayerConfig& layer = model_->config.layers[i];
+    AttentionBlock(layer, model_->weights.layers[i], caches_[i]);
+    FeedForwardBlock(layer, model_->weights.layers[i]);
+  }
+  position_ += count;
+}
+
+void Decoder::Embed(std::span<const TokenId> tokens) {
+  const std::int64_t e = model_->config.embedding;
+  const bool scaled = model_->config.architecture->scaled_embedding;
+  const float scale = scaled ? std::sqrt(static_cast<float>(e)) : 1.0f;
+  ForRows([&](std::int64_t t) {
+    float* row = &residual_[t * e];
+    model_->weights.embedding.DequantizeRow(tokens[t], row);
+    if (scaled) ops_.scale(row, scale, e);
+  });
+}
+
+void Decoder::FillRotations() {
+  const std::int64_t pairs = rope_.global.pairs();
+  const bool has_local = model_->config.local_rope_base != 0;
+  ForRows([&](std::int64_t t) {
+    const std::int64_t at = t * pairs;
+    rope_.global.Row(position_ + t, &global_cosine_[at], &global_sine_[at]);
+    if (has_local) rope_.local.Row(position_ + t, &local_cosine_[at], &local_sine_[at]);
+  });
+}
+
+// x += Wo attention(rope(Wq h), rope(Wk h), Wv h),  h = rms(x)
+void Decoder::AttentionBlock(const LayerConfig& layer, const LayerWeights& weights,
+                             KvCache& cache) {
+  const ModelConfig& config = model_->config;
+  const std::int64_t h = layer.query_heads, k = layer.kv_heads;
+  const std::int64_t d = config.key_dim, dv = config.value_dim;
+  Normalize(weights.attention_norm);
+  activations_.Set(context_, MakeView<const float>(normed_.data(), tokens_, config.embedding),
+                   options_.activations);
+  const LinearTask tasks[] = {{&weights.query, MakeView(queries_.data(), tokens_, h * d)},
+                              {&weights.key, MakeView(keys_.data(), tokens_, k * d)},
+                              {&weights.value, MakeView(values_.data(), tokens_, k * dv)}};
+  Linear(context_, activations_, tasks);
+  PrepareHeads(layer, weights);
+  cache.Append(context_, MakeView<const float>(keys_.data(), tokens_, k, d),
+               MakeView<const float>(values_.data(), tokens_, k, dv));
+  Attend(context_, cache, MakeView<const float>(queries_.data(), tokens_, h, d),
+         {.scale = static_cast<float>(config.score_scale),
+          .soft_cap = static_cast<float>(config.score_cap),
+          .window = layer.window},
+         attention_scratch_, MakeView(mixed_.data(), tokens_, h, dv));
+  activations_.Set(context_, MakeView<const float>(mixed_.data(), tokens_, h * dv),
+                   options_.activations);
+  AddOutput(weights.attention_output, weights.attention_output_bias, weights.attention_post_norm);
+}
+
+// Biases, head norms and rotation of queries and keys, where the model has them.
+void Decoder::PrepareHeads(const LayerConfig& layer, const LayerWeights& weights) {
+  const ModelConfig& config = model_->config;
+  const std::int64_t d = config.key_dim;
+  const std::int64_t pairs = config.rope_dim / 2;
+  const bool local = layer.window > 0 && config.local_rope_base != 0;
+  const float* cosine = local ? local_cosine_.data() : global_cosine_.data();
+  const float* sine = local ? local_sine_.data() : global_sine_.data();
+  const auto rotate = config.architecture->rope_pairs == RopePairs::kHalves ? ops_.rotate_halves
+                                                                            : ops_.rotate_adjacent;
+  const float epsilon = static_cast<float>(config.rms_epsilon);
+  ForRows([&](std::int64_t t) {
+    const auto prepare = [&](float* row, std::int64_t heads, const FloatVector& bias,
+                             const FloatVector& norm) {
+      if (!bias.empty()) ops_.add(row, bias.data(), heads * d);
+      for (std::int64_t head = 0; head < heads; ++head) {
+        float* x = row + head * d;
+        if (!norm.empty()) ops_.rms_norm(x, norm.data(), epsilon, d, x);
+        if (layer.rotates) rotate(x, cosine + t * pairs, sine + t * pairs, pairs);
+      }
+    };
+    float* query = &queries_[t * layer.query_heads * d];
+    prepare(query, layer.query_heads, weights.query_bias, weights.query_norm);
+    prepare(&keys_[t * layer.kv_heads * d], layer.kv_heads, weights.key_bias, weights.key_norm);
+    const std::int64_t value_size = layer.kv_heads * config.value_dim;
+    if (!weights.value_bias.empty()) {
+      ops_.add(&values_[t * value_size], weights.value_bias.data(), value_size);
+    }
+    if (config.temperature_scale != 0) {
+      const double steps = std::floor(static_cast<double>(position_ + t) /
+                                      static_cast<double>(config.temperature_length));
+      const double temperature = 1 + config.temperature_scale * std::log(steps + 1);
+      ops_.scale(query, static_cast<float>(temperature), layer.query_heads * d);
+    }
+  });
+}
+
+// x += Wdown (act(Wgate h) * (Wup h)),  h = rms(x)
+void Decoder::FeedForwardBlock(const LayerConfig& layer, const LayerWeights& weights) {
+  const std::int64_t f = layer.feed_forward;
+  Normalize(weights.feed_forward_norm);
+  activations_.Set(context_,
+                   MakeView<const float>(normed_.data(), tokens_, model_->config.embedding),
+                   options_.activations);
+  const LinearTask tasks[] = {{&weights.gate, MakeView(gate_.data(), tokens_, f)},
+                              {&weights.up, MakeView(up_.data(), tokens_, f)}};
+  Linear(context_, activations_, tasks);
+  const auto gated = model_->config.architecture->activation == GateActivation::kSilu
+                         ? ops_.silu_gate
+                         : ops_.gelu_tanh_gate;
+  ForRows([&](std::int64_t t) {
+    float* gate = &gate_[t * f];
+    float* up = &up_[t * f];
+    if (!weights.gate_bias.empty()) ops_.add(gate, weights.gate_bias.data(), f);
+    if (!weights.up_bias.empty()) ops_.add(up, weights.up_bias.data(), f);
+    gated(gate, up, f);
+  });
+  activations_.Set(context_, MakeView<const float>(gate_.data(), tokens_, f), options_.activations);
+  AddOutput(weights.down, weights.down_bias, weights.feed_forward_post_norm);
+}
+
+void Decoder::Normalize(const FloatVector& weight) {
+  const std::int64_t e = model_->config.embedding;
+  const float epsilon = static_cast<float>(model_->config.rms_epsilon);
+  ForRows([&](std::int64_t t) {
+    ops_.rms_norm(&residual_[t * e], weight.data(), epsilon, e, &normed_[t * e]);
+  });
+}
+
+// residual += norm(matrix * activations + bias); without a norm the product adds up in place.
+void Decoder::AddOutput(const PackedMatrix& matrix, const FloatVector& bias,
+                        const FloatVector& post_norm) {
+  const std::int64_t e = model_->config.embedding;
+  const bool direct = post_norm.empty();
+  float* output = direct ? residual_.data() : normed_.data();
+  const LinearTask task{&matrix, MakeView(output, tokens_, e), direct};
+  Linear(context_, activations_, {&task, 1});
+  if (direct && bias.empty()) return;
+  const float epsilon = static_cast<float>(model_->config.rms_epsilon);
+  ForRows([&](std::int64_t t) {
+    float* row = output + t * e;
+    if (!bias.empty()) ops_.add(row, bias.data(), e);
+    if (direct) return;
+    ops_.rms_norm(row, post_norm.data(), epsilon, e, row);
+    ops_.add(&residual_[t * e], row, e);
+  });
+}
+
+void Decoder::Logits(std::int64_t first, View<float, 2> logits) {
+  const ModelConfig& config = model_->config;
+  const std::int64_t e = config.embedding;
+  const std::int64_t rows = logits.shape[0];
+  const float epsilon = static_cast<float>(config.rms_epsilon);
+  for (std::int64_t t = 0; t < rows; ++t) {
+    ops_.rms_norm(&residual_[(first + t) * e], model_->weights.output_norm.data(), epsilon, e,
+                  &normed_[t * e]);
+  }
+  activations_.Set(context_, MakeView<const float>(normed_.data(), rows, e), options_.activations);
+  const LinearTask task{&model_->weights.output_matrix(), logits};
+  Linear(context_, activations_, {&task, 1});
+  if (config.logit_cap == 0) return;
+  for (std::int64_t t = 0; t < rows; ++t) {
+    ops_.soft_cap(&logits(t, 0), static_cast<float>(config.logit_cap), config.vocabulary);
+  }
+}
+
+bool Decoder::Rewind(std::int64_t position) {
+  if (position < 0 || position > position_) return false;
+  for (const KvCache& cache : caches_) {
+    if (!cache.CanTruncate(position)) return false;
+  }
+  for (KvCache& cache : caches_) cache.Truncate(position);
+  position_ = position;
+  return true;
+}
+
+// Calls row(t) for every token of the pass, in parallel where there are enough to share.
+template <typename Row>
+void Decoder::ForRows(Row&& row) {
+  constexpr std::int64_t kBlock = 8;
+  if (tokens_ <= kBlock) {
+    for (std::int64_t t = 0; t < tokens_; ++t) row(t);
+    return;
+  }
+  context_.pool().ForEach(DivideUp(tokens_, kBlock), [&](std::int64_t block, int) {
+    const std::int64_t end = std::min(tokens_, (block + 1) * kBlock);
+    for (std::int64_t t = block * kBlock; t < end; ++t) row(t);
+  });
+}
+
+}  // namespace foveate
