@@ -1,0 +1,65 @@
+// The work of one attention call, listed: for each tile of query rows the runs of key tiles that it
+// visits and whether they need a mask. Built from a pattern in time and memory of what it lists;
+// the same for all heads, layers and steps of that pattern and shape.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "attention/pattern.h"
+
+namespace foveate {
+
+inline constexpr std::int64_t kTileKeys = 64;  // a page of the KV cache
+
+// Key tiles [begin, end), all full or all partial.
+struct TileRun {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+  bool partial = false;
+};
+
+struct ScheduleItem {
+  Range rows;
+  std::int64_t first_run = 0;  // of Schedule::runs()
+  std::int64_t run_count = 0;
+  std::int64_t tiles = 0;  // its cost
+};
+
+class Schedule {
+ public:
+  Schedule() = default;
+
+  // Row tiles begin at multiples of `tile_rows`, counted in positions where keys >= queries (so
+  // that a prompt cut into chunks is cut alike). Throws what pattern->Check throws, and
+  // Error(kInvalidArgument) for tile_rows outside 1 .. 64 or negative sizes.
+  Schedule(PatternPtr pattern, const AttentionShape& shape, std::int64_t tile_rows = 64);
+
+  const Pattern& pattern() const { return *pattern_; }
+  const AttentionShape& shape() const { return shape_; }
+
+  // In the order of their rows; rows that see nothing have an item without runs.
+  std::span<const ScheduleItem> items() const { return items_; }
+  std::span<const TileRun> runs(const ScheduleItem& item) const {
+    return std::span(runs_).subspan(item.first_run, item.run_count);
+  }
+
+  // Indices of items(), the most costly first: the order in which threads take them.
+  std::span<const std::int64_t> order() const { return order_; }
+
+  std::int64_t full_tiles() const { return full_tiles_; }
+  std::int64_t partial_tiles() const { return partial_tiles_; }
+  std::int64_t bytes() const;  // memory that the lists take
+
+ private:
+  PatternPtr pattern_;
+  AttentionShape shape_;
+  std::vector<ScheduleItem> items_;
+  std::vector<TileRun> runs_;
+  std::vector<std::int64_t> order_;
+  std::int64_t full_tiles_ = 0;
+  std::int64_t partial_tiles_ = 0;
+};
+
+}  // namespace foveate
