@@ -13,12 +13,16 @@ namespace foveate {
 
 inline constexpr std::int64_t kTileKeys = 64;  // a page of the KV cache
 
-// Key tiles [begin, end), all full or all partial.
+// Key tiles [begin, end), all full or all partial. In a full one every row attends all keys; of a
+// last tile that the keys do not fill, a mask has to hide the rest, so it is always partial.
 struct TileRun {
   std::int64_t begin = 0;
   std::int64_t end = 0;
   bool partial = false;
 };
+
+// Appends the tiles of `tile_keys` keys that a band of rows visits, in order.
+void AppendTileRuns(const Coverage& cover, std::int64_t tile_keys, std::vector<TileRun>& runs);
 
 struct ScheduleItem {
   Range rows;
@@ -53,6 +57,8 @@ class Schedule {
   std::int64_t bytes() const;  // memory that the lists take
 
  private:
+  void AddItem(Range rows);
+
   PatternPtr pattern_;
   AttentionShape shape_;
   std::vector<ScheduleItem> items_;
