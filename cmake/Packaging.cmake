@@ -12,7 +12,7 @@ target_link_libraries(foveate INTERFACE foveate_runtime)
 
 set(foveate_config_dir ${CMAKE_INSTALL_LIBDIR}/cmake/foveate)
 install(TARGETS foveate foveate_base foveate_format foveate_kernels foveate_text foveate_attention
-                foveate_model foveate_runtime
+                foveate_mechanisms foveate_model foveate_runtime
   EXPORT foveateTargets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT development)
 install(EXPORT foveateTargets NAMESPACE foveate:: DESTINATION ${foveate_config_dir}

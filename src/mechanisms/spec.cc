@@ -1,0 +1,94 @@
+#include "mechanisms/spec.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "base/throw.h"
+
+namespace foveate {
+namespace {
+
+PatternPtr PatternOf(const SpecNode& node, bool combined) {
+  if (node.kind == SpecNode::Kind::kMechanism) {
+    const Params& params = node.mechanism.front();
+    const Mechanism& mechanism = params.mechanism();
+    if (mechanism.pattern != nullptr) return mechanism.pattern(params);
+    if (!combined) return nullptr;
+    Throw(ErrorCode::kInvalidArgument, "{} is no pattern, so & and | do not apply to it",
+          mechanism.name);
+  }
+  PatternPtr pattern;
+  for (const SpecNodePtr& child : node.children) {
+    const PatternPtr next = PatternOf(*child, true);
+    if (pattern == nullptr) {
+      pattern = next;
+    } else {
+      pattern = node.kind == SpecNode::Kind::kAnd ? And(pattern, next) : Or(pattern, next);
+    }
+  }
+  return pattern;
+}
+
+void CollectHeadEnds(const SpecNode& node, std::set<std::int64_t>& ends) {
+  for (const Range& heads : node.heads) ends.insert({heads.begin, heads.end});
+  for (const SpecNodePtr& child : node.children) CollectHeadEnds(*child, ends);
+}
+
+// The node without its choice of heads; null if it says nothing of this head.
+SpecNodePtr ForHead(const SpecNodePtr& node, std::int64_t head) {
+  if (node->kind == SpecNode::Kind::kHeads) {
+    for (std::size_t i = 0; i < node->heads.size(); ++i) {
+      if (node->heads[i].begin <= head && head < node->heads[i].end) return node->children[i];
+    }
+    return nullptr;
+  }
+  auto copy = std::make_shared<SpecNode>(*node);
+  for (SpecNodePtr& child : copy->children) {
+    child = ForHead(child, head);
+    if (child == nullptr) return nullptr;
+  }
+  return copy;
+}
+
+std::vector<HeadAttention> HeadsOf(const SpecNodePtr& node,
+                                   std::map<std::string, PatternPtr>& patterns) {
+  std::set<std::int64_t> ends = {0, kNoEnd};
+  CollectHeadEnds(*node, ends);
+  std::vector<HeadAttention> heads;
+  for (auto begin = ends.begin(); std::next(begin) != ends.end(); ++begin) {
+    const SpecNodePtr own = ForHead(node, *begin);
+    if (own == nullptr) continue;
+    const auto [entry, added] = patterns.try_emplace(ToText(*own));
+    if (added) entry->second = PatternOf(*own, false);
+    heads.push_back({{*begin, *std::next(begin)}, own, entry->second});
+  }
+  return heads;
+}
+
+template <typename Item>
+const Item& Find(const std::vector<Item>& items, Range Item::* range, std::int64_t index,
+                 std::string_view what) {
+  std::string known;
+  for (const Item& item : items) {
+    const Range& own = item.*range;
+    if (own.begin <= index && index < own.end) return item;
+    known += (known.empty() ? "" : ", ") + RangeText(own);
+  }
+  Throw(ErrorCode::kInvalidArgument, "the attention spec says nothing of {} {}, only of {}", what,
+        index, known);
+}
+
+}  // namespace
+
+AttentionSpec::AttentionSpec(std::vector<LayerAttention> layers) : layers_(std::move(layers)) {
+  std::map<std::string, PatternPtr> patterns;  // by canonical text, so that equal ones are shared
+  for (LayerAttention& layer : layers_) layer.heads = HeadsOf(layer.node, patterns);
+}
+
+const HeadAttention& AttentionSpec::At(std::int64_t layer, std::int64_t head) const {
+  const LayerAttention& own = Find(layers_, &LayerAttention::layers, layer, "layer");
+  return Find(own.heads, &HeadAttention::heads, head, "head");
+}
+
+}  // namespace foveate
