@@ -11,8 +11,8 @@ add_library(foveate::foveate ALIAS foveate)
 target_link_libraries(foveate INTERFACE foveate_runtime)
 
 set(foveate_config_dir ${CMAKE_INSTALL_LIBDIR}/cmake/foveate)
-install(TARGETS foveate foveate_base foveate_format foveate_kernels foveate_text foveate_attention
-                foveate_mechanisms foveate_model foveate_runtime
+install(TARGETS foveate foveate_base foveate_format foveate_kernels foveate_text foveate_template
+                foveate_attention foveate_mechanisms foveate_model foveate_runtime
   EXPORT foveateTargets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT development)
 install(EXPORT foveateTargets NAMESPACE foveate:: DESTINATION ${foveate_config_dir}

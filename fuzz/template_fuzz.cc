@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "foveate/error.h"
-#include "text/chat_template.h"
+#include "template/chat_template.h"
 
 namespace {
 

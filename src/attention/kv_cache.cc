@@ -1,5 +1,6 @@
 #include "attention/kv_cache.h"
 
+#include <linux/mman.h>  // MADV_COLLAPSE
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -115,9 +116,12 @@ KvCache::KvCache(const KvCacheOptions& options) : options_(options), bytes_(Byte
     return;
   }
   // Streaming through small pages costs a third of the bandwidth in TLB misses. Sizes of whole huge
-  // pages are mapped aligned; the advice changes nothing where the system grants none.
+  // pages are mapped aligned; the advice changes nothing where the system grants none. Only the
+  // first 2 MB wait until they are a quarter full: short chats need little of them in each layer.
   memory_ = Buffer<std::byte>(RoundUp(bytes_, kHugePage));
-  madvise(memory_.data(), static_cast<std::size_t>(memory_.size()), MADV_HUGEPAGE);
+  madvise(memory_.data(), kHugePage, MADV_NOHUGEPAGE);
+  madvise(memory_.data() + kHugePage, memory_.size() - kHugePage, MADV_HUGEPAGE);
+  collapse_at_ = DivideUp(kHugePage / 4 * pages_ * kPageKeys, bytes_);
 }
 
 const std::byte* KvCache::Keys(std::int64_t page, std::int64_t kv_head) const {
@@ -174,6 +178,10 @@ void KvCache::Append(Context& context, View<const float, 3> keys, View<const flo
     for (std::int64_t item = 0; item < items; ++item) store_page(item, 0);
   } else {
     context.pool().ForEach(items, store_page);
+  }
+  if (length_ < collapse_at_ && collapse_at_ <= end) {
+    madvise(memory_.data(), kHugePage, MADV_HUGEPAGE);
+    madvise(memory_.data(), kHugePage, MADV_COLLAPSE);
   }
   length_ = end;
   first_page_ = std::max(first_page_, (end - 1) / kPageKeys - pages_ + 1);

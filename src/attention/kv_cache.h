@@ -70,6 +70,7 @@ class KvCache {
   PageLayout layout_;
   std::int64_t pages_ = 0;  // page p lies at place p % pages_
   Buffer<std::byte> memory_;
+  std::int64_t collapse_at_ = 0;  // positions from which the first 2 MB become a huge page
   std::int64_t length_ = 0;
   std::int64_t first_page_ = 0;  // oldest page not overwritten
 };

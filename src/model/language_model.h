@@ -10,7 +10,7 @@
 #include "format/gguf.h"
 #include "model/config.h"
 #include "model/weights.h"
-#include "text/chat_template.h"
+#include "template/chat_template.h"
 #include "text/tokenizer.h"
 
 namespace foveate {

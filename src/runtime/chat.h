@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "runtime/generate.h"
-#include "text/chat_template.h"
+#include "template/chat_template.h"
 
 namespace foveate {
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "model/language_model.h"
-#include "text/chat_template.h"
+#include "template/chat_template.h"
 
 namespace foveate {
 
