@@ -2,215 +2,266 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
+#include "attention/executor.h"
+#include "attention/window_pattern.h"
 #include "base/checked.h"
 #include "base/throw.h"
-#include "kernels/attention_kernels.h"
 
 namespace foveate {
 namespace {
 
-// Rows of a block: enough that converting a page (as much work as 3 rows) hardly counts, few enough
-// that scores and output stay in L2.
-constexpr std::int64_t kBlockRows = 96;
+// Schedules that a scratch remembers: a model has a few kinds of layers.
+constexpr std::size_t kRememberedSchedules = 8;
 
-// Work items per thread below which blocks are made smaller, so that threads end together.
-constexpr std::int64_t kItemsPerThread = 4;
+// Keys and values that are packed at once: memory that a call takes beyond its tensors.
+constexpr std::int64_t kPackedFloats = std::int64_t{16} << 20;
 
-// Floats of a softmax state, and the state that lies in such memory.
-std::int64_t StateSize(std::int64_t rows, std::int64_t width) {
-  return RoundUp(RoundUp(rows, kRowStep) * width, kPanel) + 2 * RoundUp(rows, kPanel);
-}
-SoftmaxState StateAt(float* memory, std::int64_t rows) {
-  const std::int64_t padded = RoundUp(rows, kPanel);
-  return {.o = memory + 2 * padded, .m = memory, .d = memory + padded};
-}
+// With no more row tiles than this, tiles are packed as they are needed instead.
+constexpr std::int64_t kFewRowTiles = 2;
 
-void ScaledCopy(float scale, std::int64_t count, const float* from, std::int64_t from_stride,
-                float* to, std::int64_t to_stride) {
-  if (from_stride == 1 && to_stride == 1) {  // the usual case, which compilers make vectors of
-    for (std::int64_t i = 0; i < count; ++i) to[i] = scale * from[i];
-  } else {
-    for (std::int64_t i = 0; i < count; ++i) to[i * to_stride] = scale * from[i * from_stride];
+void CheckOptions(const AttentionOptions& options, std::int64_t heads) {
+  if (!(options.soft_cap >= 0) || !std::isfinite(options.soft_cap)) {
+    Throw(ErrorCode::kInvalidArgument, "attention: soft cap {}, expected 0 (none) or more, finite",
+          options.soft_cap);
   }
+  if (options.scale && !std::isfinite(*options.scale)) {
+    Throw(ErrorCode::kInvalidArgument, "attention: scale {}, expected a finite number",
+          *options.scale);
+  }
+  const auto check_count = [&](const char* name, std::size_t count) {
+    if (count == 0 || static_cast<std::int64_t>(count) == heads) return;
+    Throw(ErrorCode::kInvalidArgument, "attention: {} {}, expected one for each of {} query heads",
+          count, name, heads);
+  };
+  check_count("head patterns", options.head_patterns.size());
+  check_count("ALiBi slopes", options.alibi_slopes.size());
+  check_count("sinks", options.sinks.size());
 }
 
-struct Range {
-  std::int64_t begin = 0;
-  std::int64_t end = 0;
-};
+std::string ShapeText(const std::array<std::int64_t, 4>& shape) {
+  return fmt::format("[{}, {}, {}, {}]", shape[0], shape[1], shape[2], shape[3]);
+}
 
-// One call of Attend: the shapes, how rows are cut into blocks, and where memory lies.
-class AttendCall {
- public:
-  AttendCall(Context& context, const KvCache& cache, const View<const float, 3>& queries,
-             const AttentionOptions& options, const View<float, 3>& out)
-      : context_(context),
-        cache_(cache),
-        queries_(queries),
-        options_(options),
-        out_(out),
-        kernels_(AttentionKernelsFor(context.isa())),
-        tokens_(queries.shape[0]),
-        kv_heads_(cache.options().kv_heads),
-        group_(queries.shape[1] / kv_heads_),
-        width_(cache.layout().value_width()),
-        first_position_(cache.length() - tokens_) {
-    const std::int64_t wanted = kItemsPerThread * context.pool().size();
-    block_tokens_ = std::clamp<std::int64_t>(DivideUp(tokens_ * kv_heads_, wanted), 1,
-                                             std::max<std::int64_t>(kBlockRows / group_, 1));
-    if (tokens_ * group_ <= kDirectRows) block_tokens_ = tokens_;
-    block_rows_ = std::min(tokens_, block_tokens_) * group_;
-  }
-
-  void Run(AttentionScratch& scratch) {
-    const std::int64_t blocks = DivideUp(tokens_, block_tokens_);
-    const std::int64_t threads = context_.pool().size();
-    const bool split = threads > 1 && blocks == 1 && block_rows_ <= kDirectRows &&
-                       Pieces(0, tokens_).end - Pieces(0, tokens_).begin > 1;
-    if (split) {
-      RunSplit(scratch);
-      return;
+// The bias with strides of 0 where it is broadcast.
+View<const float, 4> Broadcast(const View<const float, 4>& bias,
+                               const std::array<std::int64_t, 4>& shape) {
+  View<const float, 4> wide = bias;
+  if (bias.data == nullptr) return wide;
+  for (int axis = 0; axis < 4; ++axis) {
+    if (bias.shape[axis] == shape[axis]) continue;
+    if (bias.shape[axis] != 1) {
+      Throw(ErrorCode::kInvalidArgument, "attention: bias {} does not broadcast to {}",
+            ShapeText(bias.shape), ShapeText(shape));
     }
-    float* memory = scratch.Reserve(threads * WorkerSize());
-    context_.pool().ForEach(blocks * kv_heads_, [&](std::int64_t item, int worker) {
-      // Last tokens first: they see the most keys.
-      const std::int64_t first = (blocks - 1 - item / kv_heads_) * block_tokens_;
-      const Range tokens{first, std::min(first + block_tokens_, tokens_)};
-      AttendBlock(tokens, item % kv_heads_, memory + worker * WorkerSize());
+    wide.shape[axis] = shape[axis];
+    wide.strides[axis] = 0;
+  }
+  return wide;
+}
+
+// The groups of heads that share keys and a pattern, and their schedules.
+std::vector<HeadGroup> MakeGroups(const AttentionOptions& options, const AttentionShape& shape,
+                                  std::int64_t batches, std::int64_t heads, std::int64_t kv_heads,
+                                  int threads, AttentionScratch& scratch) {
+  const std::int64_t group = heads / kv_heads;
+  const std::int64_t tile_rows = ChooseTileRows(shape, group, batches * kv_heads, threads);
+  const PatternPtr& shared = options.pattern ? options.pattern : FullPattern();
+  std::vector<HeadGroup> groups;
+  for (std::int64_t batch = 0; batch < batches; ++batch) {
+    for (std::int64_t head = 0; head < heads;) {
+      HeadGroup next{batch, head / group, head, 0, nullptr};
+      const bool own = !options.head_patterns.empty();
+      const PatternPtr& pattern = own ? options.head_patterns[head] : shared;
+      next.schedule = &scratch.ScheduleFor(pattern, shape, tile_rows);
+      do {
+        ++next.heads;
+        ++head;
+      } while (head < heads && head / group == next.kv_head &&
+               (!own || options.head_patterns[head] == pattern));
+      groups.push_back(next);
+    }
+  }
+  return groups;
+}
+
+// --- plain tensors ---
+
+class TensorData : public AttentionData {
+ public:
+  TensorData(const AttentionKernels& kernels, const AttentionInputs& in,
+             const AttentionOutputs& out, bool pack)
+      : kernels_(kernels), in_(in), out_(out), pages_(DivideUp(in.key.shape[2], kPageKeys)) {
+    layout_ = {.key_dim = in.key.shape[3], .value_dim = in.value.shape[3]};
+    layout_.value_panel = (pack ? pages_ : 1) * kPageKeys * kPanel;
+    pack_ = pack;
+  }
+
+  const PageLayout& layout() const override { return layout_; }
+
+  // Floats of one packed head.
+  std::int64_t HeadSize() const {
+    return pages_ * kPageKeys * (layout_.key_dim + layout_.value_width());
+  }
+
+  // Packs heads [first, first + count), counted over batches.
+  void Pack(Context& context, std::int64_t first, std::int64_t count, float* memory) {
+    first_packed_ = first;
+    packed_ = memory;
+    context.pool().ForEach(count * pages_, [&](std::int64_t i, int) {
+      const std::int64_t page = i % pages_;
+      PackTile(first + i / pages_, page, PackedKeys(i / pages_, page),
+               PackedValues(i / pages_, page));
     });
   }
 
+  void Query(std::int64_t batch, std::int64_t head, std::int64_t row, float scale,
+             float* to) const override {
+    kernels_.widen(in_.query.At(batch, head, row), in_.query.type, in_.query.strides[3],
+                   layout_.key_dim, scale, to);
+  }
+
+  KeyTile Tile(const HeadGroup& group, std::int64_t tile, float* memory) const override {
+    const std::int64_t head = group.batch * in_.key.shape[1] + group.kv_head;
+    float* keys = memory;
+    float* values = memory + kPageKeys * layout_.key_dim;
+    if (pack_) {
+      keys = PackedKeys(head - first_packed_, tile);
+      values = PackedValues(head - first_packed_, tile);
+    } else {
+      PackTile(head, tile, keys, values);
+    }
+    return {reinterpret_cast<const std::byte*>(keys), reinterpret_cast<const std::byte*>(values)};
+  }
+
+  void Store(std::int64_t batch, std::int64_t head, std::int64_t row, const float* out,
+             float lse) const override {
+    std::byte* to = out_.out.At(batch, head, row);
+    const std::int64_t stride = out_.out.strides[3];
+    if (out_.out.type == ElementType::kF32 && stride == 1) {
+      std::copy_n(out, layout_.value_dim, reinterpret_cast<float*>(to));
+    } else {
+      for (std::int64_t i = 0; i < layout_.value_dim; ++i) StoreElement(to, i * stride, out[i]);
+    }
+    if (out_.lse.data != nullptr) out_.lse(batch, head, row) = lse;
+  }
+
  private:
-  // Pieces that the queries of tokens [begin, end) see.
-  Range Pieces(std::int64_t begin, std::int64_t end) const {
-    const std::int64_t first = first_position_ + begin;
-    const std::int64_t oldest =
-        options_.window > 0 ? std::max<std::int64_t>(0, first - options_.window + 1) : 0;
-    return {oldest / kPieceKeys, (first_position_ + end - 1) / kPieceKeys + 1};
-  }
-
-  // The most pieces that a call of this shape can see as the cache fills.
-  std::int64_t MostPieces() const {
-    const std::int64_t all = DivideUp(cache_.options().capacity, kPieceKeys);
-    if (options_.window == 0 || options_.window > cache_.options().capacity) return all;
-    return std::min(all, (options_.window + tokens_) / kPieceKeys + 2);
-  }
-
-  std::int64_t QuerySize() const {
-    return RoundUp(RoundUp(block_rows_, kRowStep) * cache_.layout().key_dim, kPanel);
-  }
-  std::int64_t WorkerSize() const {
-    return QuerySize() + RoundUp(PieceScratch(cache_.layout(), block_rows_), kPanel) +
-           2 * StateSize(block_rows_, width_);
-  }
-
-  AttentionRows Gather(Range tokens, std::int64_t kv_head, float* to) const {
-    const std::int64_t dim = cache_.layout().key_dim;
-    const AttentionRows rows{.queries = to,
-                             .count = (tokens.end - tokens.begin) * group_,
-                             .group = group_,
-                             .first_position = first_position_ + tokens.begin,
-                             .window = options_.window,
-                             .soft_cap = options_.soft_cap};
-    for (std::int64_t row = 0; row < rows.count; ++row) {
-      const float* from =
-          &queries_(tokens.begin + row / group_, kv_head * group_ + row % group_, 0);
-      ScaledCopy(options_.scale, dim, from, queries_.strides[2], to + row * dim, 1);
-    }
-    std::fill(to + rows.count * dim, to + RoundUp(rows.count, kRowStep) * dim, 0.0f);
-    return rows;
-  }
-
-  // The pages of a piece that tokens of `rows` see.
-  AttentionPiece PieceAt(std::int64_t piece, const AttentionRows& rows,
-                         std::int64_t kv_head) const {
-    const std::int64_t last = rows.first_position + (rows.count - 1) / group_;
-    const std::int64_t oldest = options_.window > 0 ? rows.first_position - options_.window + 1 : 0;
-    const std::int64_t begin =
-        std::max(piece * kPiecePages, std::max<std::int64_t>(oldest, 0) / kPageKeys);
-    const std::int64_t end = std::min((piece + 1) * kPiecePages, last / kPageKeys + 1);
-    AttentionPiece pages{.pages = end - begin, .first_key = begin * kPageKeys};
-    for (std::int64_t page = begin; page < end; ++page) {
-      pages.keys[page - begin] = cache_.Keys(page, kv_head);
-      pages.values[page - begin] = cache_.Values(page, kv_head);
-    }
-    return pages;
-  }
-
-  void AttendBlock(Range tokens, std::int64_t kv_head, float* memory) const {
-    const AttentionRows rows = Gather(tokens, kv_head, memory);
-    float* scratch = memory + QuerySize();
-    float* states = scratch + RoundUp(PieceScratch(cache_.layout(), block_rows_), kPanel);
-    const SoftmaxState total = StateAt(states, block_rows_);
-    const SoftmaxState next = StateAt(states + StateSize(block_rows_, width_), block_rows_);
-    const Range pieces = Pieces(tokens.begin, tokens.end);
-    for (std::int64_t piece = pieces.begin; piece < pieces.end; ++piece) {
-      const bool first = piece == pieces.begin;
-      kernels_.attend(cache_.layout(), rows, PieceAt(piece, rows, kv_head), scratch,
-                      first ? total : next);
-      if (!first) kernels_.fold(rows.count, width_, next, total);
-    }
-    Finish(total, tokens, kv_head);
-  }
-
-  // Few rows: pieces side by side, then folded in order, as AttendBlock does one after the other.
-  void RunSplit(AttentionScratch& scratch) const {
-    const Range tokens{0, tokens_};
-    const Range pieces = Pieces(0, tokens_);
-    const std::int64_t state_size = StateSize(block_rows_, width_);
-    const std::int64_t states_size = kv_heads_ * MostPieces() * state_size;
-    float* states = scratch.Reserve(states_size + context_.pool().size() * WorkerSize());
-    float* workers = states + states_size;
-    const auto state_of = [&](std::int64_t kv_head, std::int64_t piece) {
-      const std::int64_t index = kv_head * MostPieces() + piece - pieces.begin;
-      return StateAt(states + index * state_size, block_rows_);
-    };
-    context_.pool().ForEach((pieces.end - pieces.begin) * kv_heads_,
-                            [&](std::int64_t item, int worker) {
-                              const std::int64_t kv_head = item % kv_heads_;
-                              const std::int64_t piece = pieces.begin + item / kv_heads_;
-                              float* memory = workers + worker * WorkerSize();
-                              const AttentionRows rows = Gather(tokens, kv_head, memory);
-                              kernels_.attend(cache_.layout(), rows, PieceAt(piece, rows, kv_head),
-                                              memory + QuerySize(), state_of(kv_head, piece));
-                            });
-    for (std::int64_t kv_head = 0; kv_head < kv_heads_; ++kv_head) {
-      const SoftmaxState total = state_of(kv_head, pieces.begin);
-      for (std::int64_t piece = pieces.begin + 1; piece < pieces.end; ++piece) {
-        kernels_.fold(block_rows_, width_, state_of(kv_head, piece), total);
-      }
-      Finish(total, tokens, kv_head);
+  void StoreElement(std::byte* to, std::int64_t at, float value) const {
+    switch (out_.out.type) {
+      case ElementType::kF32: reinterpret_cast<float*>(to)[at] = value; break;
+      case ElementType::kF16: reinterpret_cast<Half*>(to)[at] = ToHalf(value); break;
+      case ElementType::kBF16: reinterpret_cast<BFloat16*>(to)[at] = ToBFloat16(value); break;
     }
   }
 
-  void Finish(const SoftmaxState& total, Range tokens, std::int64_t kv_head) const {
-    const std::int64_t rows = (tokens.end - tokens.begin) * group_;
-    kernels_.normalise(rows, width_, total);
-    const std::int64_t dim = cache_.layout().value_dim;
-    for (std::int64_t row = 0; row < rows; ++row) {
-      float* to = &out_(tokens.begin + row / group_, kv_head * group_ + row % group_, 0);
-      ScaledCopy(1.0f, dim, total.o + row * width_, 1, to, out_.strides[2]);
-    }
+  float* PackedKeys(std::int64_t index, std::int64_t page) const {
+    return packed_ + index * HeadSize() + page * kPageKeys * layout_.key_dim;
+  }
+  float* PackedValues(std::int64_t index, std::int64_t page) const {
+    return packed_ + index * HeadSize() + pages_ * kPageKeys * layout_.key_dim +
+           page * kPageKeys * kPanel;
   }
 
-  Context& context_;
-  const KvCache& cache_;
-  const View<const float, 3>& queries_;
-  const AttentionOptions& options_;
-  const View<float, 3>& out_;
+  // The rows of a page of head `head`, counted over batches.
+  TensorRef<2> Page(const TensorRef<4>& tensor, std::int64_t head, std::int64_t page) const {
+    const std::int64_t first = page * kPageKeys;
+    const std::int64_t heads = tensor.shape[1];
+    return {tensor.At(head / heads, head % heads, first),
+            tensor.type,
+            {std::min(kPageKeys, tensor.shape[2] - first), tensor.shape[3]},
+            {tensor.strides[2], tensor.strides[3]}};
+  }
+  void PackTile(std::int64_t head, std::int64_t page, float* keys, float* values) const {
+    kernels_.pack_keys(Page(in_.key, head, page), keys);
+    kernels_.pack_values(Page(in_.value, head, page), layout_.value_panel, values);
+  }
+
   const AttentionKernels& kernels_;
-  std::int64_t tokens_;
-  std::int64_t kv_heads_;
-  std::int64_t group_;
-  std::int64_t width_;  // Dv, padded
-  std::int64_t first_position_;
-  std::int64_t block_tokens_ = 1;
-  std::int64_t block_rows_ = 1;
+  const AttentionInputs& in_;
+  const AttentionOutputs& out_;
+  PageLayout layout_;
+  std::int64_t pages_;
+  bool pack_ = false;
+  std::int64_t first_packed_ = 0;
+  float* packed_ = nullptr;
 };
 
-void Check(const KvCache& cache, const View<const float, 3>& queries,
-           const AttentionOptions& options, const View<float, 3>& out) {
+void CheckTensors(const AttentionInputs& in, const AttentionOutputs& out) {
+  const auto [batches, heads, queries, dim] = in.query.shape;
+  const auto [key_batches, kv_heads, keys, key_dim] = in.key.shape;
+  const auto refuse = [](const char* name, const std::array<std::int64_t, 4>& shape,
+                         const std::string& expected) {
+    Throw(ErrorCode::kInvalidArgument, "attention: {} {}, expected {}", name, ShapeText(shape),
+          expected);
+  };
+  if (batches < 0 || heads < 1 || queries < 0 || dim < 1 || dim > kMaxHeadDim) {
+    refuse("query", in.query.shape, fmt::format("[B, H, N, D] with D from 1 to {}", kMaxHeadDim));
+  }
+  if (key_batches != batches || key_dim != dim || kv_heads < 1 || keys < 0) {
+    refuse("key", in.key.shape, fmt::format("[{}, Hkv, M, {}]", batches, dim));
+  }
+  if (heads % kv_heads != 0) {
+    Throw(ErrorCode::kInvalidArgument, "attention: {} query heads do not divide over {} KV heads",
+          heads, kv_heads);
+  }
+  const std::int64_t value_dim = in.value.shape[3];
+  if (in.value.shape != std::array{batches, kv_heads, keys, value_dim} || value_dim < 1 ||
+      value_dim > kMaxHeadDim) {
+    refuse(
+        "value", in.value.shape,
+        fmt::format("[{}, {}, {}, Dv] with Dv from 1 to {}", batches, kv_heads, keys, kMaxHeadDim));
+  }
+  if (out.out.shape != std::array{batches, heads, queries, value_dim}) {
+    refuse("out", out.out.shape, ShapeText({batches, heads, queries, value_dim}));
+  }
+  if (out.lse.data != nullptr && out.lse.shape != std::array{batches, heads, queries}) {
+    Throw(ErrorCode::kInvalidArgument, "attention: lse [{}, {}, {}], expected [{}, {}, {}]",
+          out.lse.shape[0], out.lse.shape[1], out.lse.shape[2], batches, heads, queries);
+  }
+}
+
+// --- a KV cache ---
+
+class CacheData : public AttentionData {
+ public:
+  CacheData(const AttentionKernels& kernels, const KvCache& cache,
+            const View<const float, 3>& queries, const View<float, 3>& out)
+      : kernels_(kernels), cache_(cache), queries_(queries), out_(out) {}
+
+  const PageLayout& layout() const override { return cache_.layout(); }
+
+  void Query(std::int64_t, std::int64_t head, std::int64_t row, float scale,
+             float* to) const override {
+    kernels_.widen(reinterpret_cast<const std::byte*>(&queries_(row, head, 0)), ElementType::kF32,
+                   queries_.strides[2], layout().key_dim, scale, to);
+  }
+
+  KeyTile Tile(const HeadGroup& group, std::int64_t tile, float*) const override {
+    return {cache_.Keys(tile, group.kv_head), cache_.Values(tile, group.kv_head)};
+  }
+
+  void Store(std::int64_t, std::int64_t head, std::int64_t row, const float* out,
+             float) const override {
+    float* to = &out_(row, head, 0);
+    const std::int64_t stride = out_.strides[2];
+    if (stride == 1) {
+      std::copy_n(out, layout().value_dim, to);
+    } else {
+      for (std::int64_t i = 0; i < layout().value_dim; ++i) to[i * stride] = out[i];
+    }
+  }
+
+ private:
+  const AttentionKernels& kernels_;
+  const KvCache& cache_;
+  const View<const float, 3>& queries_;
+  const View<float, 3>& out_;
+};
+
+void CheckCache(const KvCache& cache, const View<const float, 3>& queries,
+                const View<float, 3>& out) {
   const KvCacheOptions& kv = cache.options();
   const auto [tokens, heads, dim] = queries.shape;
   if (dim != kv.key_dim || heads <= 0 || heads % kv.kv_heads != 0 || tokens > cache.length() ||
@@ -224,39 +275,128 @@ void Check(const KvCache& cache, const View<const float, 3>& queries,
     Throw(ErrorCode::kInvalidArgument, "attention: output [{}, {}, {}], expected [{}, {}, {}]",
           out.shape[0], out.shape[1], out.shape[2], tokens, heads, kv.value_dim);
   }
-  if (!(options.soft_cap >= 0) || !std::isfinite(options.soft_cap) ||
-      !std::isfinite(options.scale)) {
+}
+
+// Every tile of the schedule must still be held.
+void CheckKept(const KvCache& cache, const Schedule& schedule) {
+  for (const ScheduleItem& item : schedule.items()) {
+    if (item.run_count == 0) continue;
+    const std::int64_t first = schedule.runs(item)[0].begin * kPageKeys;
+    if (first >= cache.first_kept()) continue;
     Throw(ErrorCode::kInvalidArgument,
-          "attention: soft cap {} and scale {}, expected a cap >= 0 and both finite",
-          options.soft_cap, options.scale);
-  }
-  if (options.window < 0) {
-    Throw(ErrorCode::kInvalidArgument, "attention: window {}, expected 0 (none) or more",
-          options.window);
-  }
-  const std::int64_t first = cache.length() - tokens;
-  const std::int64_t oldest =
-      options.window > 0 ? std::max<std::int64_t>(0, first - options.window + 1) : 0;
-  if (tokens > 0 && oldest < cache.first_kept()) {
-    Throw(ErrorCode::kInvalidArgument,
-          "attention: the query at position {} needs key {}, the cache keeps {} and on (its window "
-          "is {}, the query's {})",
-          first, oldest, cache.first_kept(), kv.window, options.window);
+          "attention: the query at position {} needs keys from {} on, the cache keeps {} and on "
+          "(it was made for a window of {})",
+          schedule.shape().Position(item.rows.begin), first, cache.first_kept(),
+          cache.options().window);
   }
 }
 
 }  // namespace
 
-float* AttentionScratch::Reserve(std::int64_t count) {
-  if (memory_.size() < count) memory_ = Buffer<float>(count);
-  return memory_.data();
+struct AttentionScratch::Entry {
+  PatternPtr pattern;
+  std::int64_t tile_rows;
+  Schedule schedule;
+};
+
+float* AttentionScratch::Grown(Buffer<float>& buffer, std::int64_t count) {
+  // With room to grow: a cache gets longer by a token at a time.
+  if (buffer.size() < count) buffer = Buffer<float>(count + count / 2);
+  return buffer.data();
+}
+
+const Schedule& AttentionScratch::ScheduleFor(const PatternPtr& pattern,
+                                              const AttentionShape& shape, std::int64_t tile_rows) {
+  for (const auto& entry : schedules_) {
+    if (entry->pattern == pattern && entry->tile_rows == tile_rows &&
+        entry->schedule.shape() == shape) {
+      return entry->schedule;
+    }
+  }
+  if (schedules_.size() == kRememberedSchedules) schedules_.erase(schedules_.begin());
+  schedules_.push_back(std::make_shared<const Entry>(
+      Entry{pattern, tile_rows, Schedule(pattern, shape, tile_rows)}));
+  return schedules_.back()->schedule;
+}
+
+void Attention(Context& context, const AttentionInputs& inputs, const AttentionOptions& options,
+               AttentionScratch& scratch, const AttentionOutputs& outputs) {
+  CheckTensors(inputs, outputs);
+  const auto [batches, heads, queries, dim] = inputs.query.shape;
+  const std::int64_t kv_heads = inputs.key.shape[1];
+  const AttentionShape shape{queries, inputs.key.shape[2]};
+  CheckOptions(options, heads);
+  AttentionOptions used = options;
+  used.bias = Broadcast(options.bias, {batches, heads, queries, shape.keys});
+  if (batches == 0 || queries == 0) return;
+
+  const std::vector<HeadGroup> groups =
+      MakeGroups(used, shape, batches, heads, kv_heads, context.pool().size(), scratch);
+  std::size_t row_tiles = 0;
+  for (const HeadGroup& group : groups) {
+    row_tiles = std::max(row_tiles, group.schedule->items().size());
+  }
+  const bool pack = static_cast<std::int64_t>(row_tiles) > kFewRowTiles;
+  TensorData data(AttentionKernelsFor(context.isa()), inputs, outputs, pack);
+  AttentionCall call{data, used, used.scale.value_or(1 / std::sqrt(static_cast<float>(dim))), {}};
+  if (!pack) {
+    call.groups = groups;
+    return Execute(context, call, scratch);
+  }
+  // As many heads at a time as a bounded memory holds.
+  const std::int64_t all = batches * kv_heads;
+  const std::int64_t wave = std::clamp<std::int64_t>(kPackedFloats / data.HeadSize(), 1, all);
+  float* packed = scratch.ReservePacked(wave * data.HeadSize());
+  auto next = groups.begin();
+  for (std::int64_t first = 0; first < all; first += wave) {
+    const std::int64_t end = std::min(first + wave, all);
+    data.Pack(context, first, end - first, packed);
+    call.groups.clear();
+    for (; next != groups.end() && next->batch * kv_heads + next->kv_head < end; ++next) {
+      call.groups.push_back(*next);
+    }
+    Execute(context, call, scratch);
+  }
 }
 
 void Attend(Context& context, const KvCache& cache, View<const float, 3> queries,
             const AttentionOptions& options, AttentionScratch& scratch, View<float, 3> out) {
-  Check(cache, queries, options, out);
-  if (queries.shape[0] == 0) return;
-  AttendCall(context, cache, queries, options, out).Run(scratch);
+  CheckCache(cache, queries, out);
+  const auto [tokens, heads, dim] = queries.shape;
+  CheckOptions(options, heads);
+  if (tokens == 0) return;
+  AttentionOptions used = options;
+  used.bias = Broadcast(options.bias, {1, heads, tokens, cache.length()});
+  const CacheData data(AttentionKernelsFor(context.isa()), cache, queries, out);
+  const AttentionCall call{data, used, used.scale.value_or(1 / std::sqrt(static_cast<float>(dim))),
+                           MakeGroups(used, {tokens, cache.length()}, 1, heads,
+                                      cache.options().kv_heads, context.pool().size(), scratch)};
+  for (const HeadGroup& group : call.groups) CheckKept(cache, *group.schedule);
+  Execute(context, call, scratch);
+}
+
+void MergeAttention(View<const float, 4> more, View<const float, 3> more_lse, View<float, 4> out,
+                    View<float, 3> lse) {
+  if (more.shape != out.shape || more_lse.shape != lse.shape ||
+      !std::equal(lse.shape.begin(), lse.shape.end(), out.shape.begin())) {
+    Throw(ErrorCode::kInvalidArgument, "merge of attention: out {} and {} do not agree",
+          ShapeText(more.shape), ShapeText(out.shape));
+  }
+  const auto [batches, heads, rows, dim] = out.shape;
+  for (std::int64_t i = 0; i < batches * heads * rows; ++i) {
+    const std::int64_t b = i / rows / heads, h = i / rows % heads, r = i % rows;
+    const double one = lse(b, h, r), other = more_lse(b, h, r);
+    const double largest = std::max(one, other);
+    if (std::isinf(other) && other < 0) continue;
+    const double keep = std::isinf(one) && one < 0 ? 0.0 : std::exp(one - largest);
+    const double take = std::exp(other - largest);
+    const double sum = keep + take;
+    for (std::int64_t d = 0; d < dim; ++d) {
+      out(b, h, r, d) = static_cast<float>((keep > 0 ? keep * out(b, h, r, d) : 0.0) / sum +
+                                           take / sum * more(b, h, r, d));
+    }
+    lse(b, h, r) = static_cast<float>(largest + std::log(sum));
+  }
 }
 
 }  // namespace foveate

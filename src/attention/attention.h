@@ -1,46 +1,95 @@
-// Softmax attention over a KV cache: causal, optionally with a sliding window.
+// Softmax attention with any pattern: one operator over plain tensors, and one over a KV cache.
+//
+//   Attention(context, {query, key, value}, {.pattern = Window(1023, 0)}, scratch, {out});
 //
 //   cache.Append(context, keys, values);
-//   Attend(context, cache, queries, {.scale = 0.125f}, scratch, out);
+//   Attend(context, cache, queries, {.pattern = Window(-1, 0)}, scratch, out);
+//
+// For each row: scores = scale * query . key, soft cap, ALiBi, bias, mask, in that order; out = the
+// mean of the values under softmax(scores), lse = log of the sum of e^scores. Rows and keys are
+// aligned at the bottom right: row r of N is position M - N + r of M. A row that sees no key gives
+// zeros and lse = -infinity. Memory is O(N D + M D), never N x M.
+//
+// A result does not depend, bit for bit, on the number of threads, nor on whether a row is computed
+// alone or among others.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <optional>
+#include <vector>
 
 #include "attention/kv_cache.h"
+#include "attention/pattern.h"
+#include "attention/schedule.h"
 #include "base/buffer.h"
 #include "base/context.h"
 #include "base/tensor.h"
+#include "base/tensor_ref.h"
 
 namespace foveate {
 
 struct AttentionOptions {
-  float scale = 1.0f;       // applied to every score first
-  float soft_cap = 0;       // then s = cap * tanh(s / cap); 0: no cap
-  std::int64_t window = 0;  // key j is visible to query i iff 0 <= i - j < window; 0: all j <= i
+  PatternPtr pattern;                     // of all heads; none: every row sees every key
+  std::vector<PatternPtr> head_patterns;  // [H], one for each query head, instead of `pattern`
+  std::optional<float> scale;             // applied to every score first; none: 1 / sqrt(D)
+  float soft_cap = 0;                     // then s = cap * tanh(s / cap); 0: no cap
+  std::vector<float> alibi_slopes;        // [H]: then s -= slope * |position of the row - key|
+  View<const float, 4> bias{};  // then s += bias, broadcast to [B, H, N, M]; no data: none
+  std::vector<float> sinks;     // [H]: logits that join the softmax and have no value
 };
 
-// Memory that Attend works in, kept from call to call. It grows to the largest shape seen (for a
-// cache: its whole capacity, touched as it fills), so that a running session allocates nothing.
+// Memory that attention works in, and the schedules it built, kept from call to call. It grows with
+// the largest call seen.
 class AttentionScratch {
  public:
   AttentionScratch() = default;
 
-  // At least `count` floats, aligned to a cache line, content undefined.
-  float* Reserve(std::int64_t count);
+  // At least `count` floats, aligned to a cache line, content undefined: for the work of threads,
+  // and for packed keys and values.
+  float* Reserve(std::int64_t count) { return Grown(memory_, count); }
+  float* ReservePacked(std::int64_t count) { return Grown(packed_, count); }
+
+  // The schedule of these arguments, built unless it is one of the last few asked for.
+  const Schedule& ScheduleFor(const PatternPtr& pattern, const AttentionShape& shape,
+                              std::int64_t tile_rows);
 
  private:
+  struct Entry;
+  static float* Grown(Buffer<float>& buffer, std::int64_t count);
+
   Buffer<float> memory_;
+  Buffer<float> packed_;
+  std::vector<std::shared_ptr<const Entry>> schedules_;  // the newest last
 };
 
+struct AttentionInputs {
+  TensorRef<4> query;  // [B, H, N, D]
+  TensorRef<4> key;    // [B, Hkv, M, D]
+  TensorRef<4> value;  // [B, Hkv, M, Dv]
+};
+
+struct AttentionOutputs {
+  MutableTensorRef<4> out;  // [B, H, N, Dv]
+  View<float, 3> lse{};     // [B, H, N], natural log; no data: not wanted
+};
+
+// f32, f16 or bf16 with any strides, accumulated in f32; D and Dv from 1 to 512. Query head h reads
+// KV head h / (H / Hkv).
+// Throws Error(kInvalidArgument) that names the tensor or option for shapes that do not fit, heads
+// that do not divide, a soft cap that is negative or not finite, a bias that does not broadcast.
+void Attention(Context& context, const AttentionInputs& inputs, const AttentionOptions& options,
+               AttentionScratch& scratch, const AttentionOutputs& outputs);
+
 // out [T, H, Dv] = attention of queries [T, H, D], which are at positions cache.length() - T and
-// on; their own keys are in the cache. Query head h reads KV head h / (H / Hkv).
-//
-// A result does not depend, bit for bit, on the number of threads, on T (alone or within a longer
-// chunk) or on how the prompt was cut into chunks.
-//
-// Throws Error(kInvalidArgument) for shapes that do not fit, a soft cap that is negative or not
-// finite, or a window whose keys the cache no longer holds.
+// on; their own keys are in the cache, whose keys at positions 0 .. length() - 1 the pattern sees.
+// Throws as Attention does, and where a row sees a key that the cache has forgotten.
 void Attend(Context& context, const KvCache& cache, View<const float, 3> queries,
             const AttentionOptions& options, AttentionScratch& scratch, View<float, 3> out);
+
+// Partial results over disjoint sets of keys: (out, lse) = the attention over both sets. One that
+// saw no key (lse = -infinity) changes nothing. Shapes [B, H, N, Dv] and [B, H, N] must agree.
+void MergeAttention(View<const float, 4> more, View<const float, 3> more_lse, View<float, 4> out,
+                    View<float, 3> lse);
 
 }  // namespace foveate

@@ -26,6 +26,7 @@ struct AttentionShape {
 
   std::int64_t Position(std::int64_t row) const { return keys - queries + row; }
   std::int64_t Row(std::int64_t position) const { return position - keys + queries; }
+  bool operator==(const AttentionShape&) const = default;
 };
 
 // What a band of rows sees: keys that every row attends, and keys that any row does. `all` may lack

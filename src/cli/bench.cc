@@ -1,4 +1,5 @@
-// `foveate bench llm`: tokens per second, beside what the machine could do at most.
+// `foveate bench`, and `foveate bench llm`: tokens per second, beside what the machine could do at
+// most.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -171,6 +172,7 @@ int BenchLanguageModel(BenchOptions options) {
 void AddBenchVerb(CLI::App& app, Work& work) {
   CLI::App* verb = app.add_subcommand("bench", "Measure speed on this machine");
   verb->require_subcommand(1);
+  AddBenchAttentionVerb(*verb, work);
   auto options = std::make_shared<BenchOptions>();
   CLI::App* llm = verb->add_subcommand("llm", "Tokens per second of a language model");
   AddModelArgument(*llm, options->model);

@@ -53,6 +53,7 @@ int Main(int argc, char** argv) {
   AddScoreVerb(app, work);
   AddCheckVerb(app, work);
   AddInspectVerb(app, work);
+  AddAttendVerb(app, work);
   AddBenchVerb(app, work);
   AddInfoVerb(app, work);
   AddPullVerb(app, work);

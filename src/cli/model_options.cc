@@ -94,13 +94,17 @@ DecoderOptions MakeDecoderOptions(const ModelOptions& options, const ModelConfig
 
 }  // namespace
 
+void AddMachineOptions(CLI::App& verb, ModelOptions& options) {
+  verb.add_option("--threads,-t", options.threads, "worker threads (default: physical cores)")
+      ->check(CLI::Range(1, 1024));
+  verb.add_option("--isa", options.isa, "instruction set to use (see `foveate info`)");
+}
+
 void AddModelArgument(CLI::App& verb, ModelOptions& options) {
   verb.add_option("model", options.model, "GGUF file, known name or hf:org/repo/file.gguf")
       ->required()
       ->type_name("MODEL");
-  verb.add_option("--threads,-t", options.threads, "worker threads (default: physical cores)")
-      ->check(CLI::Range(1, 1024));
-  verb.add_option("--isa", options.isa, "instruction set to use (see `foveate info`)");
+  AddMachineOptions(verb, options);
   verb.add_option("--pre", options.pre_tokenizer, "replace the file's pre-tokeniser name");
 }
 

@@ -23,7 +23,9 @@ struct ModelOptions {
   std::string pre_tokenizer;
 };
 
-// The positional MODEL and the flags for threads and instruction set.
+// The flags for threads and instruction set.
+void AddMachineOptions(CLI::App& verb, ModelOptions& options);
+// The positional MODEL and those flags.
 void AddModelArgument(CLI::App& verb, ModelOptions& options);
 // The flags of a running model: context, cache, activations, RoPE scaling.
 void AddDecoderOptions(CLI::App& verb, ModelOptions& options);

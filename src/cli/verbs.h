@@ -21,7 +21,9 @@ void AddTokenizeVerb(CLI::App& app, Work& work);
 void AddScoreVerb(CLI::App& app, Work& work);
 void AddCheckVerb(CLI::App& app, Work& work);
 void AddInspectVerb(CLI::App& app, Work& work);
+void AddAttendVerb(CLI::App& app, Work& work);
 void AddBenchVerb(CLI::App& app, Work& work);
+void AddBenchAttentionVerb(CLI::App& bench, Work& work);  // a verb of `bench`
 void AddInfoVerb(CLI::App& app, Work& work);
 void AddPullVerb(CLI::App& app, Work& work);
 void AddListVerb(CLI::App& app, Work& work);

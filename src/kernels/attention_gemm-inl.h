@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "base/half.h"
-#include "kernels/attention_page.h"
+#include "kernels/attention_kernels.h"
 
 #if defined(FOVEATE_KERNELS_ATTENTION_GEMM_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef FOVEATE_KERNELS_ATTENTION_GEMM_INL_H_
@@ -21,6 +21,11 @@ namespace foveate::HWY_NAMESPACE {
 
 // Bytes between the rows at work, all of them asked for, and what is asked for next.
 inline constexpr std::int64_t kFetchAhead = 1024;
+
+// Rows of one register block: with 32 registers 8 rows by 2 panels of AVX-512 are 16 sums, and a
+// tile of 64 rows has no rest; NEON has 24 sums of 6 rows, AVX2 12.
+inline constexpr int kTileRows = kVectorRegisters == 32 && kLanes == 16 ? 8 : 6;
+static_assert(kTileRows <= kMaxTileRows && kRowStep % kTileRows == 0);
 
 // Where b comes from: At(k, column) gives kLanes columns of row k as floats, From(k) begins at row
 // k. kDepthBlock rows are walked at a time; a stored element takes kElement bytes (0: already in
@@ -84,10 +89,20 @@ struct Q8ValueSource {  // rows are keys: 32 columns share a scale
   }
 };
 
-// The left factor and the result of a micro-GEMM.
-struct GemmRows {
-  const float* a;
-  std::int64_t a_stride;
+// The left factors: element k of row r, at distances that the compiler knows.
+struct QueryBlock {  // packed queries [dim][kTileRows]
+  const float* data;
+  HWY_INLINE QueryBlock From(std::int64_t k) const { return {data + k * kTileRows}; }
+  HWY_INLINE float At(std::int64_t r, std::int64_t k) const { return data[k * kTileRows + r]; }
+};
+struct ScoreBlock {  // rows of scores
+  const float* data;
+  HWY_INLINE ScoreBlock From(std::int64_t k) const { return {data + k}; }
+  HWY_INLINE float At(std::int64_t r, std::int64_t k) const { return data[r * kScoreStride + k]; }
+};
+
+// Where the products go.
+struct Product {
   float* c;
   std::int64_t c_stride;
   std::int64_t depth;
@@ -96,21 +111,21 @@ struct GemmRows {
 
 // One register block: kRows rows by kPanels panels from `column` on. Meanwhile it asks for as much
 // memory as it reads, from `fetch` on.
-template <int kRows, int kPanels, class Source>
-HWY_INLINE void RegisterBlock(const GemmRows& rows, const Source& b, std::int64_t column,
-                              std::uintptr_t fetch) {
+template <int kRows, int kPanels, class Left, class Source>
+HWY_INLINE void RegisterBlock(const Left& a, const Source& b, const Product& product,
+                              std::int64_t column, std::uintptr_t fetch) {
   constexpr int kVectors = kPanels * static_cast<int>(kPanel) / kLanes;
   constexpr int kBytes = kPanels * static_cast<int>(kPanel * Source::kElement);
+  float* c = product.c + column;
   VF sum[kRows][kVectors];
   HWY_UNROLL(8)
   for (int r = 0; r < kRows; ++r) {
     HWY_UNROLL(16)
     for (int v = 0; v < kVectors; ++v) {
-      sum[r][v] = rows.accumulate ? Load(rows.c + r * rows.c_stride + column + v * kLanes) : Zero();
+      sum[r][v] = product.accumulate ? Load(c + r * product.c_stride + v * kLanes) : Zero();
     }
   }
-  for (std::int64_t k = 0; k < rows.depth; ++k) {
-    const float* left = rows.a + k;
+  for (std::int64_t k = 0; k < product.depth; ++k) {
     HWY_UNROLL(4)
     for (int i = 0; i < kBytes; i += 64) {
       __builtin_prefetch(reinterpret_cast<const void*>(fetch + i));
@@ -120,7 +135,7 @@ HWY_INLINE void RegisterBlock(const GemmRows& rows, const Source& b, std::int64_
     if constexpr (kRows <= kVectors) {
       VF held[kRows];
       HWY_UNROLL(8)
-      for (int r = 0; r < kRows; ++r) held[r] = Set(left[r * rows.a_stride]);
+      for (int r = 0; r < kRows; ++r) held[r] = Set(a.At(r, k));
       HWY_UNROLL(16)
       for (int v = 0; v < kVectors; ++v) {
         const VF right = b.At(k, column + v * kLanes);
@@ -133,7 +148,7 @@ HWY_INLINE void RegisterBlock(const GemmRows& rows, const Source& b, std::int64_
       for (int v = 0; v < kVectors; ++v) held[v] = b.At(k, column + v * kLanes);
       HWY_UNROLL(8)
       for (int r = 0; r < kRows; ++r) {
-        const VF broadcast = Set(left[r * rows.a_stride]);
+        const VF broadcast = Set(a.At(r, k));
         HWY_UNROLL(16)
         for (int v = 0; v < kVectors; ++v) sum[r][v] = MulAdd(broadcast, held[v], sum[r][v]);
       }
@@ -142,9 +157,7 @@ HWY_INLINE void RegisterBlock(const GemmRows& rows, const Source& b, std::int64_
   HWY_UNROLL(8)
   for (int r = 0; r < kRows; ++r) {
     HWY_UNROLL(16)
-    for (int v = 0; v < kVectors; ++v) {
-      Store(sum[r][v], rows.c + r * rows.c_stride + column + v * kLanes);
-    }
+    for (int v = 0; v < kVectors; ++v) Store(sum[r][v], c + r * product.c_stride + v * kLanes);
   }
 }
 
@@ -157,18 +170,18 @@ constexpr int BlockPanels(int rows) {
 
 // Columns [begin, end), multiples of kPanel.
 //
-// Blocks of several rows walk a page in strides that the hardware's prefetching does not follow. So
-// they go over all columns of a few rows of b before the next few, and ask for the memory behind in
-// the order it lies.
-template <int kRows, class Source>
-HWY_NOINLINE void Gemm(const GemmRows& rows, const Source& b, std::int64_t begin,
+// Blocks of several rows walk a stored page in strides that the hardware's prefetching does not
+// follow. So they go over all columns of a few rows of b before the next few, and ask for the
+// memory behind in the order it lies.
+template <int kRows, class Left, class Source>
+HWY_NOINLINE void Gemm(const Left& a, const Source& b, const Product& product, std::int64_t begin,
                        std::int64_t end) {
   constexpr int kPanels = BlockPanels(kRows);
-  for (std::int64_t k = 0; k < rows.depth; k += Source::kDepthBlock) {
-    GemmRows part = rows;
-    part.a += k;
-    part.depth = std::min(Source::kDepthBlock, rows.depth - k);
+  for (std::int64_t k = 0; k < product.depth; k += Source::kDepthBlock) {
+    Product part = product;
+    part.depth = std::min(Source::kDepthBlock, product.depth - k);
     part.accumulate |= k > 0;
+    const Left left = a.From(k);
     const Source right = b.From(k);
     std::uintptr_t fetch = 0;
     if constexpr (Source::kElement > 0) {
@@ -177,27 +190,35 @@ HWY_NOINLINE void Gemm(const GemmRows& rows, const Source& b, std::int64_t begin
     }
     std::int64_t column = begin;
     for (; column + kPanels * kPanel <= end; column += kPanels * kPanel) {
-      RegisterBlock<kRows, kPanels>(part, right, column, fetch);
+      RegisterBlock<kRows, kPanels>(left, right, part, column, fetch);
       fetch += part.depth * kPanels * kPanel * Source::kElement;
     }
     if constexpr (kPanels > 1) {
       for (; column < end; column += kPanel) {
-        RegisterBlock<kRows, 1>(part, right, column, fetch);
+        RegisterBlock<kRows, 1>(left, right, part, column, fetch);
         fetch += part.depth * kPanel * Source::kElement;
       }
     }
   }
 }
 
-// The same for a number of rows known at run time, 1 to 4.
-template <class Source>
-HWY_INLINE void GemmFewRows(std::int64_t count, const GemmRows& rows, const Source& b,
-                            std::int64_t begin, std::int64_t end) {
-  switch (count) {
-    case 1: return Gemm<1>(rows, b, begin, end);
-    case 2: return Gemm<2>(rows, b, begin, end);
-    case 3: return Gemm<3>(rows, b, begin, end);
-    default: return Gemm<4>(rows, b, begin, end);
+// The same for a number of rows known at run time, 1 to kTileRows.
+template <class Left, class Source>
+HWY_INLINE void GemmRows(std::int64_t rows, const Left& a, const Source& b, const Product& product,
+                         std::int64_t begin, std::int64_t end) {
+  static_assert(kTileRows == 6 || kTileRows == 8);
+  switch (rows) {
+    case 1: return Gemm<1>(a, b, product, begin, end);
+    case 2: return Gemm<2>(a, b, product, begin, end);
+    case 3: return Gemm<3>(a, b, product, begin, end);
+    case 4: return Gemm<4>(a, b, product, begin, end);
+    case 5: return Gemm<5>(a, b, product, begin, end);
+    case 6: return Gemm<6>(a, b, product, begin, end);
+    default: break;
+  }
+  if constexpr (kTileRows == 8) {
+    if (rows == 7) Gemm<7>(a, b, product, begin, end);
+    if (rows == 8) Gemm<8>(a, b, product, begin, end);
   }
 }
 

@@ -38,193 +38,333 @@
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 #include "kernels/attention_gemm-inl.h"
+#include "kernels/attention_pack-inl.h"
 #include "kernels/attention_softmax-inl.h"
 #include "kernels/attention_store-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace foveate::HWY_NAMESPACE {
 
-// Rows of one register block of the packed path; a divisor of kRowStep.
-inline constexpr int kTileRows = FOVEATE_PLAIN_LOOPS ? 3 : 6;
-static_assert(kRowStep % kTileRows == 0);
-
-// Everything one call works on.
-struct Task {
-  const PageLayout& layout;
-  const AttentionRows& rows;
-  const AttentionPiece& piece;
-  const SoftmaxState& state;
-  float* scores;  // [rows][kScoreStride]
-  float* page;    // a converted page
+// The scratch memory of a call, cut up.
+struct Scratch {
+  float* scores;  // [kMaxTileRows][kScoreStride]
+  float* out;     // [kMaxTileRows][value_width], of this step alone
+  float* m;       // [kPanel]
+  float* d;       // [kPanel]
+  float* keys;    // converted pages, as packed ones
+  float* values;
   float* scales;  // a page's q8_0 scales
 
-  std::int64_t columns() const { return piece.pages * kPageKeys; }
+  Scratch(float* memory, const PageLayout& layout)
+      : scores(memory),
+        out(scores + kMaxTileRows * kScoreStride),
+        m(out + kMaxTileRows * layout.value_width()),
+        d(m + kPanel),
+        keys(d + kPanel),
+        values(keys + StepTiles(layout) * kPageKeys * layout.key_dim),
+        scales(values + StepTiles(layout) * kPageKeys * layout.value_width()) {}
+};
 
-  // The columns that a row sees; as rows advance, both ends do.
-  Columns Visible(std::int64_t row) const {
-    const std::int64_t last = rows.first_position + row / rows.group - piece.first_key;
-    const std::int64_t first = rows.window > 0 ? last - rows.window + 1 : 0;
-    return {std::max<std::int64_t>(first, 0), std::clamp<std::int64_t>(last + 1, 0, columns())};
-  }
-  // The columns that any of `count` rows from `row` on sees.
-  Columns Visible(std::int64_t row, std::int64_t count) const {
-    const std::int64_t last = std::min(row + count, rows.count) - 1;
-    return {Visible(row).begin, Visible(last).end};
+// What one block of rows sees of a tile, in columns of the tile. Scores are computed for whole
+// panels of it.
+struct VisibleTile {
+  int tile = 0;
+  Columns columns;
+};
+
+struct Call {
+  const PageLayout& layout;
+  const AttentionRows& rows;
+  const AttentionStep& step;
+  const Scratch& scratch;
+  const SoftmaxState& state;
+};
+
+// Rows [first, first + count) of a call, within one block of packed queries.
+struct RowBlock {
+  const Call& call;
+  std::int64_t first = 0;
+  std::int64_t count = 0;
+  std::array<VisibleTile, kPiecePages> visible{};
+  int visible_count = 0;
+
+  std::uint64_t Bits(int tile, std::int64_t row) const {
+    const std::uint64_t* bits = call.step.tiles[tile].bits;
+    return bits == nullptr ? ~std::uint64_t{0} : bits[(first + row) / call.rows.group];
   }
 };
 
-// What [begin, end) of a piece is in one of its pages, in columns of that page.
-HWY_INLINE Columns InPage(Columns columns, std::int64_t page) {
-  const std::int64_t first = page * kPageKeys;
-  return {std::max(columns.begin, first) - first, std::min(columns.end, first + kPageKeys) - first};
-}
-
-HWY_INLINE GemmRows ScoreRows(const Task& task, std::int64_t row, std::int64_t page) {
-  const std::int64_t dim = task.layout.key_dim;
-  return {task.rows.queries + row * dim,
-          dim,
-          task.scores + row * kScoreStride + page * kPageKeys,
-          kScoreStride,
-          dim,
-          false};
-}
-
-// Rows from `row` on times the keys `visible` in a page; the first product overwrites.
-HWY_INLINE GemmRows ValueRows(const Task& task, std::int64_t row, std::int64_t page,
-                              Columns visible) {
-  const Columns keys = InPage(visible, page);
-  const std::int64_t first = page * kPageKeys + keys.begin;
-  const std::int64_t width = task.layout.value_width();
-  return {task.scores + row * kScoreStride + first,
-          kScoreStride,
-          task.state.o + row * width,
-          width,
-          keys.end - keys.begin,
-          first > visible.begin};
-}
-
-// --- many rows, converted pages ---
-
-inline void PackedScores(const Task& task, std::int64_t page) {
-  const Columns any = WholePanels(task.Visible(0, task.rows.count));
-  const Columns needed = InPage(any, page);
-  if (needed.empty()) return;
-  const std::int64_t dim = task.layout.key_dim;
-  const std::int64_t panel_size = dim * kPanel;
-  VisitKeys(task.layout, task.piece.keys[page], task.scales,
-            PackPanels{0, dim, needed.begin, needed.end, task.page, panel_size});
-  const PanelSource keys{task.page, panel_size};
-  constexpr std::int64_t kStep = BlockPanels(kTileRows) * kPanel;
-  for (std::int64_t column = 0; column < kPageKeys; column += kStep) {
-    for (std::int64_t row = 0; row < task.rows.count; row += kTileRows) {
-      const Columns visible = InPage(WholePanels(task.Visible(row, kTileRows)), page);
-      Gemm<kTileRows>(ScoreRows(task, row, page), keys, std::max(visible.begin, column),
-                      std::min(visible.end, column + kStep));
-    }
+HWY_INLINE void FindVisible(RowBlock& block) {
+  for (int tile = 0; tile < block.call.step.count; ++tile) {
+    std::uint64_t any = block.call.step.tiles[tile].bits == nullptr ? ~std::uint64_t{0} : 0;
+    for (std::int64_t row = 0; row < block.count && ~any != 0; ++row) any |= block.Bits(tile, row);
+    if (any == 0) continue;
+    const Columns columns{__builtin_ctzll(any), 64 - __builtin_clzll(any)};
+    block.visible[block.visible_count++] = {tile, columns};
   }
 }
 
-inline void PackedValues(const Task& task, std::int64_t page) {
-  const Columns needed = InPage(task.Visible(0, task.rows.count), page);
-  if (needed.empty()) return;
-  const std::int64_t width = task.layout.value_width();
-  constexpr std::int64_t kPanelSize = kPageKeys * kPanel;
-  VisitValues(task.layout, task.piece.values[page], task.scales,
-              PackPanels{needed.begin, needed.end, 0, width, task.page, kPanelSize});
-  const PanelSource values{task.page, kPanelSize};
-  constexpr std::int64_t kStep = BlockPanels(kTileRows) * kPanel;
-  for (std::int64_t column = 0; column < width; column += kStep) {
-    for (std::int64_t row = 0; row < task.rows.count; row += kTileRows) {
-      const Columns visible = task.Visible(row, kTileRows);
-      const Columns keys = InPage(visible, page);
-      if (keys.empty()) continue;
-      Gemm<kTileRows>(ValueRows(task, row, page, visible), values.From(keys.begin), column,
-                      std::min(column + kStep, width));
-    }
-  }
-}
+// --- scores ---
 
-// --- few rows, pages as they are stored ---
-
-struct DirectScores {
-  const Task& task;
-  std::int64_t page, row, count;
+struct ScoreTile {
+  const RowBlock& block;
+  const VisibleTile& visible;
 
   template <class Source>
   HWY_INLINE void operator()(const Source& keys) const {
-    const Columns columns = InPage(WholePanels(task.Visible(row, count)), page);
-    GemmFewRows(count, ScoreRows(task, row, page), keys, columns.begin, columns.end);
+    const Call& call = block.call;
+    const std::int64_t dim = call.layout.key_dim;
+    const std::int64_t rest = block.first % kTileRows;
+    const QueryBlock queries{call.rows.queries + (block.first - rest) * dim + rest};
+    const Columns columns = WholePanels(visible.columns);
+    GemmRows(block.count, queries, keys,
+             {call.scratch.scores + visible.tile * kPageKeys, kScoreStride, dim, false},
+             columns.begin, columns.end);
   }
 };
 
-struct DirectValues {
-  const Task& task;
-  std::int64_t page, row, count;
+inline void ApplyScoreOps(const RowBlock& block, const VisibleTile& visible) {
+  const AttentionRows& rows = block.call.rows;
+  const KeyTile& tile = block.call.step.tiles[visible.tile];
+  const Columns columns = WholePanels(visible.columns);
+  for (std::int64_t row = 0; row < block.count; ++row) {
+    float* scores = block.call.scratch.scores + row * kScoreStride + visible.tile * kPageKeys;
+    const std::int64_t token = (block.first + row) / rows.group;
+    const std::int64_t head = (block.first + row) % rows.group;
+    if (rows.ops.soft_cap > 0) SoftCap(scores, columns, rows.ops.soft_cap);
+    if (rows.ops.slopes != nullptr) {
+      Alibi(scores, columns, rows.ops.slopes[head], rows.first_position + token - tile.first_key);
+    }
+    if (rows.ops.bias != nullptr) {
+      AddBias(scores, block.Bits(visible.tile, row),
+              rows.ops.bias + head * rows.ops.bias_head_stride +
+                  token * rows.ops.bias_token_stride + tile.first_key * rows.ops.bias_key_stride,
+              rows.ops.bias_key_stride);
+    }
+    Multiply(scores, columns, static_cast<float>(kLog2E));
+  }
+}
+
+inline void Scores(const RowBlock& block) {
+  const Call& call = block.call;
+  for (int i = 0; i < block.visible_count; ++i) {
+    const VisibleTile& visible = block.visible[i];
+    const KeyTile& tile = call.step.tiles[visible.tile];
+    VisitKeys(call.layout, tile.keys, call.scratch.scales, ScoreTile{block, visible});
+    if (call.rows.ops.any()) ApplyScoreOps(block, visible);
+    if (tile.bits == nullptr) continue;
+    for (std::int64_t row = 0; row < block.count; ++row) {
+      Hide(call.scratch.scores + row * kScoreStride + visible.tile * kPageKeys,
+           WholePanels(visible.columns), block.Bits(visible.tile, row));
+    }
+  }
+}
+
+// --- softmax ---
+
+inline void Softmax(const RowBlock& block) {
+  // Spans of columns that were computed; tiles side by side make one.
+  std::array<Columns, kPiecePages> spans;
+  int count = 0;
+  for (int i = 0; i < block.visible_count; ++i) {
+    const std::int64_t first = block.visible[i].tile * kPageKeys;
+    const Columns columns = WholePanels(block.visible[i].columns);
+    if (count > 0 && spans[count - 1].end == first + columns.begin) {
+      spans[count - 1].end = first + columns.end;
+    } else {
+      spans[count++] = {first + columns.begin, first + columns.end};
+    }
+  }
+  const Scratch& scratch = block.call.scratch;
+  for (std::int64_t row = 0; row < block.count; ++row) {
+    SoftmaxRow(scratch.scores + row * kScoreStride, spans.data(), count, scratch.m + row,
+               scratch.d + row);
+  }
+}
+
+// --- values ---
+
+struct ValueTile {
+  const RowBlock& block;
+  std::int64_t first;  // of the keys, as a column of scores
+  std::int64_t count;
+  std::int64_t offset;  // of the first key in its page
+  bool accumulate;
 
   template <class Source>
   HWY_INLINE void operator()(const Source& values) const {
-    const Columns visible = task.Visible(row, count);
-    const Columns keys = InPage(visible, page);
-    if (keys.empty()) return;
-    GemmFewRows(count, ValueRows(task, row, page, visible), values.From(keys.begin), 0,
-                task.layout.value_width());
+    const Call& call = block.call;
+    const std::int64_t width = call.layout.value_width();
+    GemmRows(block.count, ScoreBlock{call.scratch.scores + first}, values.From(offset),
+             {call.scratch.out, width, count, accumulate}, 0, width);
   }
 };
 
-// At most four rows at a time, as even as can be.
-HWY_INLINE std::int64_t DirectStep(std::int64_t rows) {
-  return DivideUp(rows, DivideUp(rows, std::int64_t{4}));
+// Values that are not finite: 0 * NaN would reach rows that do not see the key.
+struct CarefulValueTile {
+  const RowBlock& block;
+  const VisibleTile& visible;
+  bool accumulate;
+
+  template <class Source>
+  HWY_INLINE void operator()(const Source& values) const {
+    const Call& call = block.call;
+    const std::int64_t width = call.layout.value_width();
+    for (std::int64_t row = 0; row < block.count; ++row) {
+      float* out = call.scratch.out + row * width;
+      if (!accumulate) std::fill(out, out + width, 0.0f);
+      const float* p = call.scratch.scores + row * kScoreStride + visible.tile * kPageKeys;
+      for (std::uint64_t bits = block.Bits(visible.tile, row); bits != 0; bits &= bits - 1) {
+        const int key = __builtin_ctzll(bits);
+        for (std::int64_t i = 0; i < width; i += kLanes) {
+          Store(MulAdd(Set(p[key]), values.From(0).At(key, i), Load(out + i)), out + i);
+        }
+      }
+    }
+  }
+};
+
+struct CheckFinite {
+  const Columns& keys;
+  std::int64_t width;
+  bool& finite;
+
+  template <class Source>
+  HWY_INLINE void operator()(const Source& values) const {
+    VF check = Zero();  // 0 * x is NaN for infinite x and NaN
+    for (std::int64_t k = keys.begin; k < keys.end; ++k) {
+      for (std::int64_t i = 0; i < width; i += kLanes) {
+        check = MulAdd(values.At(k, i), Zero(), check);
+      }
+    }
+    finite = ReduceSum(check) == 0.0f;
+  }
+};
+
+// Whether rows may see different keys of a tile of which some value is not finite.
+inline bool NeedsCare(const Call& call, const VisibleTile& visible) {
+  const KeyTile& tile = call.step.tiles[visible.tile];
+  if (tile.bits == nullptr) return false;
+  bool finite = true;
+  VisitValues(call.layout, tile.values, call.scratch.scales,
+              CheckFinite{visible.columns, call.layout.value_width(), finite});
+  return !finite;
+}
+
+// How many more visible tiles can be walked as one: whole, and side by side in memory.
+HWY_INLINE int Adjoining(const RowBlock& block, int i) {
+  int more = 0;
+  if (!block.call.layout.packed()) return more;
+  while (i + more + 1 < block.visible_count) {
+    const VisibleTile& one = block.visible[i + more];
+    const VisibleTile& next = block.visible[i + more + 1];
+    const auto& tiles = block.call.step.tiles;
+    if (next.tile != one.tile + 1 || one.columns.end != kPageKeys || next.columns.begin != 0 ||
+        tiles[next.tile].values !=
+            tiles[one.tile].values + kPageKeys * kPanel * static_cast<int>(sizeof(float))) {
+      break;
+    }
+    ++more;
+  }
+  return more;
+}
+
+inline void Values(const RowBlock& block, const std::array<bool, kPiecePages>& careful) {
+  const Call& call = block.call;
+  for (int i = 0; i < block.visible_count;) {
+    const VisibleTile& visible = block.visible[i];
+    const std::byte* values = call.step.tiles[visible.tile].values;
+    if (careful[visible.tile]) {
+      VisitValues(call.layout, values, call.scratch.scales,
+                  CarefulValueTile{block, visible, i > 0});
+      ++i;
+      continue;
+    }
+    const int last = i + Adjoining(block, i);
+    const std::int64_t first = visible.tile * kPageKeys + visible.columns.begin;
+    const std::int64_t end = block.visible[last].tile * kPageKeys + block.visible[last].columns.end;
+    VisitValues(call.layout, values, call.scratch.scales,
+                ValueTile{block, first, end - first, visible.columns.begin, i > 0});
+    i = last + 1;
+  }
 }
 
 // --- the whole ---
 
-inline void Softmax(const Task& task, std::int64_t step) {
-  for (std::int64_t first = 0; first < task.rows.count; first += step) {
-    const Columns computed = WholePanels(task.Visible(first, step));
-    for (std::int64_t row = first; row < std::min(first + step, task.rows.count); ++row) {
-      SoftmaxRow(task.scores + row * kScoreStride, task.Visible(row), computed, task.rows.soft_cap,
-                 task.state.m + row, task.state.d + row);
+void AttendBlock(const Call& call, std::int64_t first, std::int64_t count,
+                 const std::array<bool, kPiecePages>& careful) {
+  RowBlock block{call, first, count};
+  FindVisible(block);
+  if (block.visible_count == 0) return;
+  Scores(block);
+  Softmax(block);
+  Values(block, careful);
+  const Scratch& scratch = call.scratch;
+  const std::int64_t width = call.layout.value_width();
+  MergeBlock(count, width, {scratch.out, scratch.m, scratch.d},
+             {call.state.o + first * width, call.state.m + first, call.state.d + first});
+}
+
+// Converts the visible part of stored pages into panels; returns the step and layout of those.
+inline PageLayout ConvertStep(const Call& call, AttentionStep& step) {
+  PageLayout packed = call.layout;
+  packed.value_panel = StepTiles(call.layout) * kPageKeys * kPanel;
+  const std::int64_t dim = call.layout.key_dim;
+  for (int tile = 0; tile < step.count; ++tile) {
+    KeyTile& page = step.tiles[tile];
+    float* keys = call.scratch.keys + tile * kPageKeys * dim;
+    float* values = call.scratch.values + tile * kPageKeys * kPanel;
+    VisitKeys(call.layout, page.keys, call.scratch.scales,
+              PackPanels{0, dim, 0, kPageKeys, keys, dim * kPanel});
+    VisitValues(call.layout, page.values, call.scratch.scales,
+                PackPanels{0, kPageKeys, 0, call.layout.value_width(), values, packed.value_panel});
+    page.keys = reinterpret_cast<const std::byte*>(keys);
+    page.values = reinterpret_cast<const std::byte*>(values);
+  }
+  return packed;
+}
+
+// At most four rows at a time, as even as can be.
+HWY_INLINE std::int64_t DirectRows(std::int64_t rows) {
+  return DivideUp(rows, DivideUp(rows, std::int64_t{4}));
+}
+
+void AttendStep(const PageLayout& stored, const AttentionRows& rows, const AttentionStep& step,
+                float* memory, const SoftmaxState& state) {
+  const Scratch scratch(memory, stored);
+  AttentionStep converted = step;
+  PageLayout layout = stored;
+  std::int64_t block_rows = kTileRows;
+  if (!stored.packed()) {
+    if (rows.count > kDirectRows) {
+      layout = ConvertStep({stored, rows, step, scratch, state}, converted);
+    } else {
+      block_rows = DirectRows(std::min<std::int64_t>(rows.count, kTileRows));
     }
-    if (task.Visible(first, step).empty()) {
-      const std::int64_t width = task.layout.value_width();
-      Fill(task.state.o, first * width, std::min(first + step, task.rows.count) * width, 0.0f);
-    }
+  }
+  const Call call{layout, rows, converted, scratch, state};
+
+  RowBlock all{call, 0, rows.count};
+  FindVisible(all);
+  std::array<bool, kPiecePages> careful{};
+  for (int i = 0; i < all.visible_count; ++i) {
+    careful[all.visible[i].tile] = NeedsCare(call, all.visible[i]);
+  }
+  for (std::int64_t first = 0; first < rows.count;) {
+    const std::int64_t rest = kTileRows - first % kTileRows;  // of this block of packed queries
+    const std::int64_t count = std::min({block_rows, rest, rows.count - first});
+    AttendBlock(call, first, count, careful);
+    first += count;
   }
 }
 
-void AttendPiece(const PageLayout& layout, const AttentionRows& rows, const AttentionPiece& piece,
-                 float* scratch, const SoftmaxState& state) {
-  const std::int64_t widest = std::max(layout.key_dim, layout.value_width());
-  float* page_memory = scratch + RoundUp(rows.count, kRowStep) * kScoreStride;
-  const Task task{
-      layout, rows, piece, state, scratch, page_memory, page_memory + kPageKeys * widest};
-  const bool direct = rows.count <= kDirectRows;
-  const std::int64_t step = direct ? DirectStep(rows.count) : kTileRows;
-
-  for (std::int64_t page = 0; page < piece.pages; ++page) {
-    if (!direct) {
-      PackedScores(task, page);
-      continue;
-    }
-    for (std::int64_t row = 0; row < rows.count; row += step) {
-      VisitKeys(layout, piece.keys[page], task.scales,
-                DirectScores{task, page, row, std::min(step, rows.count - row)});
-    }
-  }
-  Softmax(task, step);
-  for (std::int64_t page = 0; page < piece.pages; ++page) {
-    if (!direct) {
-      PackedValues(task, page);
-      continue;
-    }
-    for (std::int64_t row = 0; row < rows.count; row += step) {
-      VisitValues(layout, piece.values[page], task.scales,
-                  DirectValues{task, page, row, std::min(step, rows.count - row)});
-    }
-  }
+void PackQuery(std::int64_t row, std::int64_t dim, const float* query, float* packed) {
+  float* to = packed + row / kTileRows * kTileRows * dim + row % kTileRows;
+  for (std::int64_t d = 0; d < dim; ++d) to[d * kTileRows] = query[d];
 }
 
-constexpr AttentionKernels kAttentionKernels = {StoreKey, StoreValue, AttendPiece, Fold, Normalise};
+constexpr AttentionKernels kAttentionKernels = {
+    StoreKey, StoreValue, WidenRow, PackKeys, PackValues, PackQuery, AttendStep, Merge, Normalise};
 
 }  // namespace foveate::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -1,11 +1,12 @@
-// The SIMD half of attention: one block of query rows against one piece of the keys.
+// The SIMD half of attention: rows of queries against a few tiles of keys, by online softmax.
 //
-// A piece is 256 positions (four pages) that begin at a multiple of 256, so the cut is the same for
-// every query, whatever the number of threads or the length of the chunk it came in. Within a piece
-// the softmax has one maximum; pieces are folded together in order by the (o, m, d) rule. Every
-// score and every output is accumulated in one fixed order (over D, over keys) by all code paths,
-// so results are bitwise the same whether a row is computed alone or in a block, straight from the
-// stored type or from a converted page.
+// A tile is 64 keys, a step up to four tiles that lie within one aligned group of positions
+// (StepTiles), so that the cut into steps is the same for every query, whatever the number of
+// threads or the length of the chunk it came in. Within a step the softmax has one maximum; steps
+// are merged into a state in order by the (o, m, d) rule. Every score and every output is
+// accumulated in one fixed order (over D, over keys) by all code paths, so results are bitwise the
+// same whether a row is computed alone or in a block, straight from the stored type or from a
+// converted page, step by step or in parts that are merged afterwards.
 #pragma once
 
 #include <array>
@@ -13,42 +14,64 @@
 #include <cstdint>
 
 #include "base/cpu.h"
+#include "base/tensor_ref.h"
 #include "kernels/attention_page.h"
 
 namespace foveate {
 
-// Rows are padded to this (with zeros in the queries) where scratch memory is sized.
-inline constexpr std::int64_t kRowStep = 6;
+// Scores are kept in units of log2: scale * log2(e) goes into the queries, or into the last of the
+// score operations where there are any.
+inline constexpr double kLog2E = 1.44269504088896340736;
 
-// Up to this many rows read pages in their stored type (decode); more convert each page once.
+// At most this many rows read pages in their stored type (decode); more convert each page once.
 inline constexpr std::int64_t kDirectRows = 8;
 
-// Softmax over some keys before normalisation: o = sum of e^(s - m) v, d = sum of e^(s - m);
-// m and d have room for a multiple of kPanel rows.
+// Packed queries are padded to a multiple of this many rows for every instruction set.
+inline constexpr std::int64_t kRowStep = 24;
+
+// Softmax over some keys before normalisation: o = sum of 2^(s - m) v, d = sum of 2^(s - m).
+// Arrays have room for a multiple of kPanel rows.
 struct SoftmaxState {
-  float* o = nullptr;  // [rows rounded up to kRowStep][value_width]
+  float* o = nullptr;  // [rows][value_width]
   float* m = nullptr;  // [rows], -infinity where no key was visible
   float* d = nullptr;  // [rows], 0 there
 };
 
-// Rows are (token, query head of the group) pairs in that order: row r belongs to the token at
-// position first_position + r / group and sees keys (position - window, position].
-struct AttentionRows {
-  const float* queries = nullptr;  // [rows rounded up to kRowStep][D], scaled
-  std::int64_t count = 0;
-  std::int64_t group = 1;
-  std::int64_t first_position = 0;
-  std::int64_t window = 0;  // 0: all
-  float soft_cap = 0;       // 0: none
+// What happens to the scaled scores, in this order: soft cap, ALiBi, bias. Masks come last.
+struct ScoreOps {
+  float soft_cap = 0;             // s = cap * tanh(s / cap); 0: none
+  const float* slopes = nullptr;  // [group]: s -= slope * |position of the row - key|
+  const float* bias = nullptr;    // s += bias of the (head of the group, token, key)
+  std::int64_t bias_head_stride = 0;
+  std::int64_t bias_token_stride = 0;
+  std::int64_t bias_key_stride = 0;
+
+  bool any() const { return soft_cap > 0 || slopes != nullptr || bias != nullptr; }
 };
 
-// Pages of one KV head; page i holds positions first_key + 64 i and on. Positions beyond the last
-// row's are never read into a result.
-struct AttentionPiece {
-  std::array<const std::byte*, kPiecePages> keys{};
-  std::array<const std::byte*, kPiecePages> values{};
-  std::int64_t pages = 0;
+// A bias at most this low hides its key as -infinity does.
+inline constexpr float kHidden = -1e30f;
+
+// Rows are (token, query head of the group) pairs in that order.
+struct AttentionRows {
+  const float* queries = nullptr;  // packed by pack_query
+  std::int64_t count = 0;
+  std::int64_t group = 1;
+  std::int64_t first_position = 0;  // of the first token; for ALiBi
+  ScoreOps ops;
+};
+
+struct KeyTile {
+  const std::byte* keys = nullptr;
+  const std::byte* values = nullptr;
   std::int64_t first_key = 0;
+  // [tokens]: which of the 64 keys each token sees; nullptr: every token sees all of them.
+  const std::uint64_t* bits = nullptr;
+};
+
+struct AttentionStep {
+  std::array<KeyTile, kPiecePages> tiles{};
+  int count = 0;
 };
 
 struct AttentionKernels {
@@ -59,13 +82,25 @@ struct AttentionKernels {
   void (*store_value)(const PageLayout& layout, std::byte* block, std::int64_t column,
                       const float* row);
 
-  // state = softmax state of the rows over the piece. `scratch`: PieceScratch(layout, rows) floats.
-  void (*attend)(const PageLayout& layout, const AttentionRows& rows, const AttentionPiece& piece,
+  // to = scale * from, `count` elements that lie `stride` apart.
+  void (*widen)(const std::byte* from, ElementType type, std::int64_t stride, std::int64_t count,
+                float scale, float* to);
+
+  // A packed page of keys [n, D] or values [n, Dv], n <= 64; what lies behind them is zero.
+  void (*pack_keys)(const TensorRef<2>& keys, float* page);
+  void (*pack_values)(const TensorRef<2>& values, std::int64_t panel, float* page);
+
+  // Writes query row `row`, already scaled, among the packed queries.
+  void (*pack_query)(std::int64_t row, std::int64_t dim, const float* query, float* packed);
+
+  // state = state merged with the softmax of the rows over a step; an empty state has m = -infinity
+  // and zeros. `scratch`: StepScratch(layout) floats.
+  void (*attend)(const PageLayout& layout, const AttentionRows& rows, const AttentionStep& step,
                  float* scratch, const SoftmaxState& state);
 
-  // total = total merged with `piece`; an empty state is the identity.
-  void (*fold)(std::int64_t rows, std::int64_t width, const SoftmaxState& piece,
-               const SoftmaxState& total);
+  // total = total merged with `more`; an empty state is the identity.
+  void (*merge)(std::int64_t rows, std::int64_t width, const SoftmaxState& more,
+                const SoftmaxState& total);
 
   // o /= d; rows that saw no key become zero.
   void (*normalise)(std::int64_t rows, std::int64_t width, const SoftmaxState& state);
@@ -73,13 +108,24 @@ struct AttentionKernels {
 
 const AttentionKernels& AttentionKernelsFor(Isa isa);
 
-// Floats that attend() works in: a tile of scores, one converted page, one page's q8_0 scales.
+// Tiles of a step: as many, up to four, as keep its converted keys and values within 128 KB, so
+// that they stay in L2 while the rows pass by.
+inline std::int64_t StepTiles(const PageLayout& layout) {
+  const std::int64_t tile_floats = kPageKeys * (layout.key_dim + layout.value_width());
+  return tile_floats <= 8192 ? 4 : tile_floats <= 16384 ? 2 : 1;
+}
+
+// Floats that attend() works in: scores and output of a block of rows, a converted step, one page's
+// scales.
+inline constexpr std::int64_t kMaxTileRows = 8;
+inline constexpr std::int64_t kMaxHeadDim = 512;
 inline constexpr std::int64_t kScoreStride =
     kPieceKeys + kPanel;  // not a power of two: L1 has sets
-inline std::int64_t PieceScratch(const PageLayout& layout, std::int64_t rows) {
-  const std::int64_t widest =
-      layout.key_dim > layout.value_width() ? layout.key_dim : layout.value_width();
-  return RoundUp(rows, kRowStep) * kScoreStride + kPageKeys * (widest + widest / kQ8Block);
+inline std::int64_t StepScratch(const PageLayout& layout) {
+  const std::int64_t key_dim = RoundUp(layout.key_dim, kPanel);
+  const std::int64_t width = layout.value_width();
+  return kMaxTileRows * (kScoreStride + width) + 2 * kPanel +
+         StepTiles(layout) * kPageKeys * (key_dim + width) + kPageKeys * (key_dim + width);
 }
 
 }  // namespace foveate

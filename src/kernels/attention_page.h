@@ -7,6 +7,13 @@
 // and an f16 scale per 32 elements of a position's row; scales lie behind the bytes, [D/32][64] for
 // keys and [64][Dv/32] for values.
 //
+// Tensors that are packed for one call are floats in panels of 16 columns, as the micro-GEMM reads
+// them:
+//
+//   keys    [64/16][D][16] per page
+//   values  [Dv'/16][M'][16] per head, M' = keys rounded up to pages; a page begins at its first
+//   row
+//
 // Memory is [pieces][KV heads], each with the key blocks of its four pages and then the value
 // blocks: the order in which decoding reads them, so that it streams.
 #pragma once
@@ -31,6 +38,9 @@ struct PageLayout {
   std::int64_t value_dim = 0;
   KvType key_type = KvType::kF32;
   KvType value_type = KvType::kF32;
+  std::int64_t value_panel = 0;  // packed: floats from one panel of values to the next; else 0
+
+  bool packed() const { return value_panel > 0; }  // f32 panels, made for one call
 
   std::int64_t value_width() const { return RoundUp(value_dim, kPanel); }
 

@@ -1,4 +1,4 @@
-// Scores to probabilities, one row of a piece at a time, and the algebra of softmax states.
+// Scores to probabilities, one row of a step at a time, and the algebra of softmax states.
 #include <cstdint>
 #include <limits>
 
@@ -18,7 +18,7 @@ namespace foveate::HWY_NAMESPACE {
 
 inline constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
-// Columns [begin, end) of a piece.
+// Columns [begin, end) of a row of scores.
 struct Columns {
   std::int64_t begin = 0;
   std::int64_t end = 0;
@@ -29,89 +29,127 @@ HWY_INLINE Columns WholePanels(Columns columns) {
   return {columns.begin / kPanel * kPanel, RoundUp(columns.end, kPanel)};
 }
 
-HWY_INLINE void Fill(float* values, std::int64_t begin, std::int64_t end, float value) {
-  for (std::int64_t i = begin; i < end; ++i) values[i] = value;
+// --- score operations ---
+
+HWY_INLINE void SoftCap(float* scores, Columns columns, float soft_cap) {
+  const VF cap = Set(soft_cap);
+  const VF inverse = Set(1.0f / soft_cap);
+  for (std::int64_t i = columns.begin; i < columns.end; i += kLanes) {
+    Store(Mul(cap, Tanh(Mul(Load(scores + i), inverse))), scores + i);
+  }
 }
+
+// `distance`: from the key of scores[0] to the row's position.
+HWY_INLINE void Alibi(float* scores, Columns columns, float slope, std::int64_t distance) {
+  for (std::int64_t i = columns.begin; i < columns.end; ++i) {
+    const std::int64_t apart = distance - i;
+    scores[i] -= slope * static_cast<float>(apart < 0 ? -apart : apart);
+  }
+}
+
+// Reads the bias of visible keys only: there is none behind the last one.
+HWY_INLINE void AddBias(float* scores, std::uint64_t visible, const float* bias,
+                        std::int64_t stride) {
+  for (; visible != 0; visible &= visible - 1) {
+    const int i = __builtin_ctzll(visible);
+    const float b = bias[i * stride];
+    scores[i] = b <= kHidden ? kMinusInfinity : scores[i] + b;
+  }
+}
+
+HWY_INLINE void Multiply(float* scores, Columns columns, float factor) {
+  for (std::int64_t i = columns.begin; i < columns.end; i += kLanes) {
+    Store(Mul(Load(scores + i), Set(factor)), scores + i);
+  }
+}
+
+// -infinity where the bit of a column in [begin, end) is not set.
+HWY_INLINE void Hide(float* scores, Columns columns, std::uint64_t visible) {
+  std::uint64_t hidden = ~visible >> columns.begin << columns.begin;
+  if (columns.end < 64) hidden &= (std::uint64_t{1} << columns.end) - 1;
+  for (std::int64_t i = columns.begin; i < columns.end; i += kLanes) {
+    if ((hidden >> i & ((std::uint64_t{1} << kLanes) - 1)) == 0) continue;
+    Store(HideLanes(Load(scores + i), hidden >> i, Set(kMinusInfinity)), scores + i);
+  }
+}
+
+// --- softmax ---
 
 // Four running vectors, so that neither the latency of max nor of add counts.
 inline constexpr int kChains = 4;
 
-// In place: scores become e^(s - m) in `visible`, zero elsewhere in `computed` (whole panels, read
-// as they are: whatever stands outside `visible` is not used). Returns m and d.
-HWY_INLINE void SoftmaxRow(float* scores, Columns visible, Columns computed, float soft_cap,
-                           float* m, float* d) {
-  *m = kMinusInfinity;
-  *d = 0.0f;
-  if (visible.empty()) return Fill(scores, computed.begin, computed.end, 0.0f);
-  const Columns panels = WholePanels(visible);
-  if (soft_cap > 0) {
-    const VF cap = Set(soft_cap);
-    const VF inverse = Set(1.0f / soft_cap);
-    for (std::int64_t i = panels.begin; i < panels.end; i += kLanes) {
-      Store(Mul(cap, Tanh(Mul(Load(scores + i), inverse))), scores + i);
-    }
-  }
-  Fill(scores, panels.begin, visible.begin, kMinusInfinity);
-  Fill(scores, visible.end, panels.end, kMinusInfinity);
-
+// In place: scores become 2^(s - m) over `spans` (whole panels). Returns m and d. A row whose
+// scores are all -infinity becomes zeros.
+HWY_INLINE void SoftmaxRow(float* scores, const Columns* spans, int span_count, float* m,
+                           float* d) {
   VF largest[kChains];
   for (VF& chain : largest) chain = Set(kMinusInfinity);
-  for (std::int64_t i = panels.begin; i < panels.end; i += kPanel) {
-    for (int v = 0; v < kPanel / kLanes; ++v) {
-      largest[v % kChains] = Max(largest[v % kChains], Load(scores + i + v * kLanes));
+  for (int s = 0; s < span_count; ++s) {
+    for (std::int64_t i = spans[s].begin; i < spans[s].end; i += kPanel) {
+      for (int v = 0; v < kPanel / kLanes; ++v) {
+        largest[v % kChains] = Max(largest[v % kChains], Load(scores + i + v * kLanes));
+      }
     }
   }
   *m = ReduceMax(Max(Max(largest[0], largest[1]), Max(largest[2], largest[3])));
-  // All scores of the row may be -infinity; the difference would be NaN.
-  if (*m == kMinusInfinity) return Fill(scores, computed.begin, computed.end, 0.0f);
 
   VF sum[kChains];
   for (VF& chain : sum) chain = Zero();
-  const VF shift = Set(*m);
-  for (std::int64_t i = panels.begin; i < panels.end; i += kPanel) {
-    for (int v = 0; v < kPanel / kLanes; ++v) {
-      const VF p = ExpNonPositive(Sub(Load(scores + i + v * kLanes), shift));
-      Store(p, scores + i + v * kLanes);
-      sum[v % kChains] = Add(sum[v % kChains], p);
+  const VF shift = Set(*m == kMinusInfinity ? 0.0f : *m);
+  for (int s = 0; s < span_count; ++s) {
+    for (std::int64_t i = spans[s].begin; i < spans[s].end; i += kPanel) {
+      for (int v = 0; v < kPanel / kLanes; ++v) {
+        const VF p = Exp2NonPositive(Sub(Load(scores + i + v * kLanes), shift));
+        Store(p, scores + i + v * kLanes);
+        sum[v % kChains] = Add(sum[v % kChains], p);
+      }
     }
   }
   *d = ReduceSum(Add(Add(sum[0], sum[1]), Add(sum[2], sum[3])));
-  Fill(scores, computed.begin, panels.begin, 0.0f);
-  Fill(scores, panels.end, computed.end, 0.0f);
 }
 
-// e^(m - new m), 0 for an empty state; elementwise over the padded rows.
-HWY_INLINE VF FoldWeight(VF m, VF merged) {
-  return IfLess(Set(kMinusInfinity), m, ExpNonPositive(Sub(m, merged)), Zero());
+// --- states ---
+
+// 2^(m - merged), 0 for an empty state.
+HWY_INLINE VF MergeWeight(VF m, VF merged) {
+  return IfLess(Set(kMinusInfinity), m, Exp2NonPositive(Sub(m, merged)), Zero());
 }
 
-inline void Fold(std::int64_t rows, std::int64_t width, const SoftmaxState& piece,
-                 const SoftmaxState& total) {
-  for (std::int64_t first = 0; first < rows; first += kPanel) {
-    float keep[kPanel];
-    float take[kPanel];
-    for (std::int64_t i = 0; i < kPanel; i += kLanes) {
-      const VF m_total = Load(total.m + first + i);
-      const VF m_piece = Load(piece.m + first + i);
-      const VF merged = Max(m_total, m_piece);
-      const VF weight_total = FoldWeight(m_total, merged);
-      const VF weight_piece = FoldWeight(m_piece, merged);
-      const VF d = MulAdd(Load(piece.d + first + i), weight_piece,
-                          Mul(Load(total.d + first + i), weight_total));
-      Store(merged, total.m + first + i);
-      Store(d, total.d + first + i);
-      Store(weight_total, keep + i);
-      Store(weight_piece, take + i);
+// Up to kPanel rows.
+HWY_INLINE void MergeBlock(std::int64_t rows, std::int64_t width, const SoftmaxState& more,
+                           const SoftmaxState& total) {
+  float keep[kPanel];
+  float take[kPanel];
+  for (std::int64_t i = 0; i < rows; i += kLanes) {
+    const VF m_total = LoadFirst(total.m + i, rows - i);
+    const VF m_more = LoadFirst(more.m + i, rows - i);
+    const VF merged = Max(m_total, m_more);
+    const VF weight_total = MergeWeight(m_total, merged);
+    const VF weight_more = MergeWeight(m_more, merged);
+    const VF d = MulAdd(LoadFirst(more.d + i, rows - i), weight_more,
+                        Mul(LoadFirst(total.d + i, rows - i), weight_total));
+    StoreFirst(merged, total.m + i, rows - i);
+    StoreFirst(d, total.d + i, rows - i);
+    Store(weight_total, keep + i);
+    Store(weight_more, take + i);
+  }
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const VF kept = Set(keep[row]);
+    const VF taken = Set(take[row]);
+    float* o = total.o + row * width;
+    const float* from = more.o + row * width;
+    for (std::int64_t i = 0; i < width; i += kLanes) {
+      Store(MulAdd(Load(from + i), taken, Mul(Load(o + i), kept)), o + i);
     }
-    for (std::int64_t row = first; row < first + kPanel && row < rows; ++row) {
-      const VF kept = Set(keep[row - first]);
-      const VF taken = Set(take[row - first]);
-      float* o = total.o + row * width;
-      const float* more = piece.o + row * width;
-      for (std::int64_t i = 0; i < width; i += kLanes) {
-        Store(MulAdd(Load(more + i), taken, Mul(Load(o + i), kept)), o + i);
-      }
-    }
+  }
+}
+
+inline void Merge(std::int64_t rows, std::int64_t width, const SoftmaxState& more,
+                  const SoftmaxState& total) {
+  for (std::int64_t row = 0; row < rows; row += kPanel) {
+    MergeBlock(std::min(rows - row, kPanel), width,
+               {more.o + row * width, more.m + row, more.d + row},
+               {total.o + row * width, total.m + row, total.d + row});
   }
 }
 

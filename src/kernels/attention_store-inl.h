@@ -47,8 +47,6 @@ HWY_INLINE void StoreColumn(const T* row, std::int64_t dim, std::byte* block, st
   for (std::int64_t d = 0; d < dim; ++d) to[d * kPageKeys] = row[d];
 }
 
-inline constexpr std::int64_t kMaxHeadDim = 512;
-
 inline void StoreKey(const PageLayout& layout, std::byte* block, std::int64_t column,
                      const float* row) {
   const std::int64_t dim = layout.key_dim;
@@ -100,11 +98,14 @@ HWY_INLINE const float* WidenScales(const std::byte* from, std::int64_t count, f
   return scales;
 }
 
-// Calls visitor(source) with the keys of a block, [D][64], as a source of its stored type. `scales`
-// is room for D / 32 * 64 floats.
+// Calls visitor(source) with the keys of a block as a source of the type in which they lie.
+// `scales` is room for D / 32 * 64 floats.
 template <class Visitor>
 HWY_INLINE void VisitKeys(const PageLayout& layout, const std::byte* block, float* scales,
                           const Visitor& visitor) {
+  if (layout.packed()) {
+    return visitor(PanelSource{reinterpret_cast<const float*>(block), layout.key_dim * kPanel});
+  }
   switch (layout.key_type) {
     case KvType::kF32: return visitor(F32Source{reinterpret_cast<const float*>(block), kPageKeys});
     case KvType::kF16: return visitor(HalfSource{reinterpret_cast<const Half*>(block), kPageKeys});
@@ -115,11 +116,14 @@ HWY_INLINE void VisitKeys(const PageLayout& layout, const std::byte* block, floa
   }
 }
 
-// The same for the values of a block, [64][Dv'].
+// The same for the values of a block.
 template <class Visitor>
 HWY_INLINE void VisitValues(const PageLayout& layout, const std::byte* block, float* scales,
                             const Visitor& visitor) {
   const std::int64_t width = layout.value_width();
+  if (layout.packed()) {
+    return visitor(PanelSource{reinterpret_cast<const float*>(block), layout.value_panel});
+  }
   switch (layout.value_type) {
     case KvType::kF32: return visitor(F32Source{reinterpret_cast<const float*>(block), width});
     case KvType::kF16: return visitor(HalfSource{reinterpret_cast<const Half*>(block), width});

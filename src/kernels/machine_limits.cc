@@ -171,55 +171,72 @@ LimitLoops LoopsFor(Isa isa) {
   return loops;
 }
 
-// The best rate, in units of 1e9 per second, of several rounds of `work`, which returns how much it
-// did.
+// The rate of `work`, which returns how much it did, in units of 1e9 per second.
 template <typename Work>
-double BestRate(int rounds, Work&& work) {
+double Rate(Work&& work) {
+  const auto start = std::chrono::steady_clock::now();
+  const double amount = work();
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+  return amount / elapsed.count() * 1e-9;
+}
+
+template <typename Measure>
+double Best(Measure&& measure) {
+  constexpr int kRounds = 8;
   double best = 0;
-  for (int round = 0; round < rounds; ++round) {
-    const auto start = std::chrono::steady_clock::now();
-    const double amount = work();
-    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-    best = std::max(best, amount / elapsed.count() * 1e-9);
-  }
+  for (int round = 0; round < kRounds; ++round) best = std::max(best, measure());
   return best;
 }
 
-}  // namespace
+constexpr std::int64_t kOperations = 1 << 20;
 
-MachineLimits MeasureMachineLimits(Context& context) {
-  constexpr int kRounds = 8;
-  constexpr std::int64_t kOperations = 1 << 20;
-  constexpr std::int64_t kFloats = std::int64_t{32} << 20;  // 128 MB
+double MeasureInt8(Context& context) {
   const LimitLoops loops = LoopsFor(context.isa());
-  ThreadPool& pool = context.pool();
-  MachineLimits limits;
-  limits.fma_gflops = BestRate(kRounds, [&] {
+  return Rate([&] {
     std::atomic<double> total = 0;
-    pool.Run([&](int) {
-      float sink = 0;
-      total.fetch_add(loops.fma(kOperations, &sink));
-    });
-    return total.load();
-  });
-  limits.int8_gmacs = BestRate(kRounds, [&] {
-    std::atomic<double> total = 0;
-    pool.Run([&](int) {
+    context.pool().Run([&](int) {
       std::int32_t sink = 0;
       total.fetch_add(loops.int8(kOperations, &sink));
     });
     return total.load();
   });
-  Buffer<float> memory(kFloats);
-  std::fill(memory.begin(), memory.end(), 1.0f);
+}
+
+}  // namespace
+
+double MeasureFma(Context& context) {
+  const LimitLoops loops = LoopsFor(context.isa());
+  return Rate([&] {
+    std::atomic<double> total = 0;
+    context.pool().Run([&](int) {
+      float sink = 0;
+      total.fetch_add(loops.fma(kOperations, &sink));
+    });
+    return total.load();
+  });
+}
+
+double MeasureReading(Context& context, std::span<const float> memory) {
+  const LimitLoops loops = LoopsFor(context.isa());
+  const int threads = context.pool().size();
+  const std::int64_t share = std::ssize(memory) / threads / 1024 * 1024;
   std::atomic<float> sink = 0;
-  limits.read_gb_per_second = BestRate(kRounds, [&] {
-    const std::int64_t share = kFloats / pool.size() / 1024 * 1024;
-    pool.Run([&](int worker) {
+  return Rate([&] {
+    context.pool().Run([&](int worker) {
       sink.store(loops.read(memory.data() + worker * share, share), std::memory_order_relaxed);
     });
-    return static_cast<double>(share * pool.size()) * sizeof(float);
+    return static_cast<double>(share * threads) * sizeof(float);
   });
+}
+
+MachineLimits MeasureMachineLimits(Context& context) {
+  constexpr std::int64_t kFloats = std::int64_t{32} << 20;  // 128 MB
+  MachineLimits limits;
+  limits.fma_gflops = Best([&] { return MeasureFma(context); });
+  limits.int8_gmacs = Best([&] { return MeasureInt8(context); });
+  Buffer<float> memory(kFloats);
+  std::fill(memory.begin(), memory.end(), 1.0f);
+  limits.read_gb_per_second = Best([&] { return MeasureReading(context, memory.span()); });
   return limits;
 }
 

@@ -40,6 +40,9 @@ HWY_INLINE void Store(VF v, float* to) { std::memcpy(to, &v, sizeof(v)); }
 HWY_INLINE VF LoadHalf(const Half* from) {
   return VF{ToFloat(from[0]), ToFloat(from[1]), ToFloat(from[2]), ToFloat(from[3])};
 }
+HWY_INLINE VF LoadBFloat16(const BFloat16* from) {
+  return VF{ToFloat(from[0]), ToFloat(from[1]), ToFloat(from[2]), ToFloat(from[3])};
+}
 HWY_INLINE void StoreHalf(VF v, Half* to) {
   for (int i = 0; i < kLanes; ++i) to[i] = ToHalf(v[i]);
 }
@@ -63,6 +66,17 @@ HWY_INLINE VF WithSignOf(VF magnitude, VF sign) {
   return (VF)(((VI)magnitude & 0x7fffffff) | ((VI)sign & ~0x7fffffff));
 }
 HWY_INLINE VF IfLess(VF a, VF b, VF yes, VF no) { return Pick(a < b, yes, no); }
+// `hidden` in the lanes whose bit is set (bit 0 for lane 0), v in the others.
+HWY_INLINE VF HideLanes(VF v, std::uint64_t bits, VF hidden) {
+  for (int i = 0; i < kLanes; ++i) v[i] = bits >> i & 1 ? hidden[i] : v[i];
+  return v;
+}
+
+// Within each group of four lanes, four vectors as the rows of a matrix become its columns.
+HWY_INLINE void TransposeFours(VF* v) {
+  const VF a = v[0], b = v[1], c = v[2], d = v[3];
+  for (int i = 0; i < 4; ++i) v[i] = VF{a[i], b[i], c[i], d[i]};
+}
 
 // v * 2^n, n being the integer in the low bits of `magic` = 1.5 * 2^23 + n; no check of the range.
 HWY_INLINE VF ScaleByPowerOfTwo(VF v, VF magic) { return (VF)((VI)v + ((VI)magic << 23)); }
@@ -106,6 +120,11 @@ HWY_INLINE VF LoadHalf(const Half* from) {
   const hn::Rebind<hwy::float16_t, DF> half;
   return hn::PromoteTo(DF(), hn::BitCast(half, hn::LoadU(bits, &from->bits)));
 }
+HWY_INLINE VF LoadBFloat16(const BFloat16* from) {
+  const hn::Rebind<std::uint16_t, DF> bits;
+  const hn::Rebind<std::uint32_t, DF> words;
+  return hn::BitCast(DF(), hn::ShiftLeft<16>(hn::PromoteTo(words, hn::LoadU(bits, &from->bits))));
+}
 HWY_INLINE void StoreHalf(VF v, Half* to) {
   const hn::Rebind<std::uint16_t, DF> bits;
   const hn::Rebind<hwy::float16_t, DF> half;
@@ -119,6 +138,22 @@ HWY_INLINE VF LoadInt8(const std::int8_t* from) {
 
 HWY_INLINE VF WithSignOf(VF magnitude, VF sign) { return hn::CopySign(magnitude, sign); }
 HWY_INLINE VF IfLess(VF a, VF b, VF yes, VF no) { return hn::IfThenElse(hn::Lt(a, b), yes, no); }
+HWY_INLINE VF HideLanes(VF v, std::uint64_t bits, VF hidden) {
+  return hn::IfThenElse(hn::LoadMaskBits(DF(), reinterpret_cast<const std::uint8_t*>(&bits)),
+                        hidden, v);
+}
+
+HWY_INLINE void TransposeFours(VF* v) {
+  const hn::Repartition<double, DF> pairs;
+  const auto low01 = hn::BitCast(pairs, hn::InterleaveLower(DF(), v[0], v[1]));
+  const auto high01 = hn::BitCast(pairs, hn::InterleaveUpper(DF(), v[0], v[1]));
+  const auto low23 = hn::BitCast(pairs, hn::InterleaveLower(DF(), v[2], v[3]));
+  const auto high23 = hn::BitCast(pairs, hn::InterleaveUpper(DF(), v[2], v[3]));
+  v[0] = hn::BitCast(DF(), hn::InterleaveLower(pairs, low01, low23));
+  v[1] = hn::BitCast(DF(), hn::InterleaveUpper(pairs, low01, low23));
+  v[2] = hn::BitCast(DF(), hn::InterleaveLower(pairs, high01, high23));
+  v[3] = hn::BitCast(DF(), hn::InterleaveUpper(pairs, high01, high23));
+}
 
 HWY_INLINE VF ScaleByPowerOfTwo(VF v, VF magic) {
   const hn::RebindToSigned<DF> words;

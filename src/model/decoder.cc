@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
+#include "attention/window_pattern.h"
 #include "base/checked.h"
 #include "base/throw.h"
 
@@ -49,6 +51,18 @@ std::vector<KvCache> MakeCaches(const ModelConfig& config, const DecoderOptions&
   return caches;
 }
 
+// One pattern for each layer; layers with equal windows share one, and thereby its schedules.
+std::vector<PatternPtr> MakePatterns(const ModelConfig& config) {
+  std::map<std::int64_t, PatternPtr> of_window;
+  std::vector<PatternPtr> patterns;
+  for (const LayerConfig& layer : config.layers) {
+    PatternPtr& pattern = of_window[layer.window];
+    if (!pattern) pattern = Window(layer.window > 0 ? layer.window - 1 : -1, 0);
+    patterns.push_back(pattern);
+  }
+  return patterns;
+}
+
 }  // namespace
 
 std::int64_t KvBytes(const ModelConfig& config, const DecoderOptions& options) {
@@ -66,6 +80,7 @@ Decoder::Decoder(Context& context, std::shared_ptr<const LanguageModel> model,
       options_(Resolved(*model_, options)),
       ops_(VectorOpsFor(context.isa())),
       rope_(MakeRopeTables(model_->file, WithScaling(model_->config, options_), options_.context)),
+      patterns_(MakePatterns(model_->config)),
       caches_(MakeCaches(model_->config, options_)) {
   const ModelConfig& config = model_->config;
   const std::int64_t t = options_.chunk;
@@ -115,7 +130,7 @@ void Decoder::Evaluate(std::span<const TokenId> tokens) {
   FillRotations();
   for (std::size_t i = 0; i < caches_.size(); ++i) {
     const LayerConfig& layer = model_->config.layers[i];
-    AttentionBlock(layer, model_->weights.layers[i], caches_[i]);
+    AttentionBlock(layer, model_->weights.layers[i], patterns_[i], caches_[i]);
     FeedForwardBlock(layer, model_->weights.layers[i]);
   }
   position_ += count;
@@ -144,7 +159,7 @@ void Decoder::FillRotations() {
 
 // x += Wo attention(rope(Wq h), rope(Wk h), Wv h),  h = rms(x)
 void Decoder::AttentionBlock(const LayerConfig& layer, const LayerWeights& weights,
-                             KvCache& cache) {
+                             const PatternPtr& pattern, KvCache& cache) {
   const ModelConfig& config = model_->config;
   const std::int64_t h = layer.query_heads, k = layer.kv_heads;
   const std::int64_t d = config.key_dim, dv = config.value_dim;
@@ -159,9 +174,9 @@ void Decoder::AttentionBlock(const LayerConfig& layer, const LayerWeights& weigh
   cache.Append(context_, MakeView<const float>(keys_.data(), tokens_, k, d),
                MakeView<const float>(values_.data(), tokens_, k, dv));
   Attend(context_, cache, MakeView<const float>(queries_.data(), tokens_, h, d),
-         {.scale = static_cast<float>(config.score_scale),
-          .soft_cap = static_cast<float>(config.score_cap),
-          .window = layer.window},
+         {.pattern = pattern,
+          .scale = static_cast<float>(config.score_scale),
+          .soft_cap = static_cast<float>(config.score_cap)},
          attention_scratch_, MakeView(mixed_.data(), tokens_, h, dv));
   activations_.Set(context_, MakeView<const float>(mixed_.data(), tokens_, h * dv),
                    options_.activations);

@@ -65,7 +65,8 @@ class Decoder {
  private:
   void Embed(std::span<const TokenId> tokens);
   void FillRotations();
-  void AttentionBlock(const LayerConfig& layer, const LayerWeights& weights, KvCache& cache);
+  void AttentionBlock(const LayerConfig& layer, const LayerWeights& weights,
+                      const PatternPtr& pattern, KvCache& cache);
   void PrepareHeads(const LayerConfig& layer, const LayerWeights& weights);
   void FeedForwardBlock(const LayerConfig& layer, const LayerWeights& weights);
   void Normalize(const FloatVector& weight);
@@ -79,7 +80,8 @@ class Decoder {
   DecoderOptions options_;
   const VectorOps& ops_;
   RopeTables rope_;
-  std::vector<KvCache> caches_;  // one per layer
+  std::vector<PatternPtr> patterns_;  // one per layer
+  std::vector<KvCache> caches_;       // one per layer
   AttentionScratch attention_scratch_;
   Activations activations_;
   std::int64_t position_ = 0;

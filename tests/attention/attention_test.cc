@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "attention/kv_cache.h"
+#include "attention/window_pattern.h"
 #include "base/throw.h"
 #include "kernels/attention_kernels.h"
 #include "tests/attention/attention_oracle.h"
@@ -72,6 +73,9 @@ KvCacheOptions CacheOptions(const Case& c, std::int64_t chunk) {
           .value_type = c.value_type};
 }
 
+// The last `window` keys, or all up to the own one.
+PatternPtr CausalWindow(std::int64_t window) { return Window(window > 0 ? window - 1 : -1, 0); }
+
 // Tokens [begin, end) of the case through the cache, which holds `begin` of them.
 void Step(Context& context, const Case& c, Data& data, std::int64_t begin, std::int64_t end,
           KvCache& cache, AttentionScratch& scratch, std::vector<float>& out) {
@@ -84,9 +88,9 @@ void Step(Context& context, const Case& c, Data& data, std::int64_t begin, std::
                             s.value_dim));
   Attend(context, cache,
          MakeView<const float>(&data.queries[begin * s.heads * s.key_dim], n, s.heads, s.key_dim),
-         {.scale = static_cast<float>(s.scale),
-          .soft_cap = static_cast<float>(s.soft_cap),
-          .window = s.window},
+         {.pattern = CausalWindow(s.window),
+          .scale = static_cast<float>(s.scale),
+          .soft_cap = static_cast<float>(s.soft_cap)},
          scratch, MakeView(&out[begin * s.heads * s.value_dim], n, s.heads, s.value_dim));
 }
 
@@ -330,8 +334,8 @@ TEST(AttentionTest, AnyStridesWork) {
   KvCache cache(CacheOptions(c, 70));
   cache.Append(context, view_of(keys.data(), 2, 20), view_of(values.data(), 2, 24));
   AttentionScratch scratch;
-  Attend(context, cache, view_of(queries.data(), 4, 20), {.scale = 0.2f}, scratch,
-         view_of(out.data(), 4, 24));
+  Attend(context, cache, view_of(queries.data(), 4, 20),
+         {.pattern = CausalWindow(0), .scale = 0.2f}, scratch, view_of(out.data(), 4, 24));
   EXPECT_EQ(out, spread_out(expected, 4, 24));
 }
 
@@ -358,7 +362,7 @@ TEST(AttentionTest, RefusesWhatDoesNotFit) {
   const auto attend = [&](View<const float, 3> q, AttentionOptions options, View<float, 3> out) {
     return [=, &context, &cache, &scratch] { Attend(context, cache, q, options, scratch, out); };
   };
-  const AttentionOptions fine{.scale = 1.0f, .window = 10};
+  const AttentionOptions fine{.pattern = CausalWindow(10), .scale = 1.0f};
   EXPECT_NO_THROW(attend(view(3, 4, 8), fine, view(3, 4, 4))());
   EXPECT_NO_THROW(attend(view(0, 4, 8), fine, view(0, 4, 4))());
   const ErrorCode bad = ErrorCode::kInvalidArgument;
@@ -366,12 +370,13 @@ TEST(AttentionTest, RefusesWhatDoesNotFit) {
   ExpectError(bad, "queries [3, 4, 9]", attend(view(3, 4, 9), fine, view(3, 4, 4)));
   ExpectError(bad, "queries [601, 2, 8]", attend(view(601, 2, 8), fine, view(601, 2, 4)));
   ExpectError(bad, "output [3, 4, 5]", attend(view(3, 4, 8), fine, view(3, 4, 5)));
-  ExpectError(bad, "soft cap -1",
-              attend(view(3, 4, 8), {.soft_cap = -1.0f, .window = 10}, view(3, 4, 4)));
+  ExpectError(
+      bad, "soft cap -1",
+      attend(view(3, 4, 8), {.pattern = CausalWindow(10), .soft_cap = -1.0f}, view(3, 4, 4)));
   ExpectError(bad, "soft cap nan",
-              attend(view(3, 4, 8), {.soft_cap = std::nanf(""), .window = 10}, view(3, 4, 4)));
-  ExpectError(bad, "window -2", attend(view(3, 4, 8), {.window = -2}, view(3, 4, 4)));
-  ExpectError(bad, "needs key 0", attend(view(3, 4, 8), {}, view(3, 4, 4)));
+              attend(view(3, 4, 8), {.pattern = CausalWindow(10), .soft_cap = std::nanf("")},
+                     view(3, 4, 4)));
+  ExpectError(bad, "needs keys from 0", attend(view(3, 4, 8), {}, view(3, 4, 4)));
 }
 
 }  // namespace

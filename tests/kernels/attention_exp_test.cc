@@ -22,6 +22,7 @@ inline constexpr int kBatch = 64;
 struct ExpFunctions {
   void (*exp)(const float* x, float* y);  // kBatch numbers
   void (*exp_non_positive)(const float* x, float* y);
+  void (*exp2_non_positive)(const float* x, float* y);
   void (*tanh)(const float* x, float* y);
 };
 }  // namespace foveate
@@ -35,10 +36,14 @@ void ExpBatch(const float* x, float* y) {
 void ExpNonPositiveBatch(const float* x, float* y) {
   for (int i = 0; i < kBatch; i += kLanes) Store(ExpNonPositive(Load(x + i)), y + i);
 }
+void Exp2NonPositiveBatch(const float* x, float* y) {
+  for (int i = 0; i < kBatch; i += kLanes) Store(Exp2NonPositive(Load(x + i)), y + i);
+}
 void TanhBatch(const float* x, float* y) {
   for (int i = 0; i < kBatch; i += kLanes) Store(Tanh(Load(x + i)), y + i);
 }
-constexpr ExpFunctions kExpFunctions = {ExpBatch, ExpNonPositiveBatch, TanhBatch};
+constexpr ExpFunctions kExpFunctions = {ExpBatch, ExpNonPositiveBatch, Exp2NonPositiveBatch,
+                                        TanhBatch};
 }  // namespace foveate::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -97,6 +102,22 @@ TEST_P(AttentionExpTest, ExpNonPositiveIsExpThere) {
     if (x > 0) return;
     EXPECT_EQ(y, Of(functions_.exp, static_cast<float>(x))) << x;
   });
+}
+
+TEST_P(AttentionExpTest, Exp2NonPositiveWithinItsBound) {
+  double worst = 0;
+  ForFloats(functions_.exp2_non_positive, [&](double x, double y) {
+    if (x > 0) return;
+    if (x < -125) {
+      EXPECT_EQ(y, 0) << x;
+    } else {
+      worst = std::max(worst, std::abs(y / std::exp2(x) - 1));
+    }
+  });
+  EXPECT_LE(worst, 2.0e-7);
+  EXPECT_GT(worst, 1.0e-9);
+  EXPECT_EQ(Of(functions_.exp2_non_positive, 0.0f), 1.0f);
+  EXPECT_EQ(Of(functions_.exp2_non_positive, -std::numeric_limits<float>::infinity()), 0.0f);
 }
 
 TEST_P(AttentionExpTest, TanhWithinItsBound) {

@@ -1,0 +1,91 @@
+// `foveate attend`: the attention operator on the tensors of a file.
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/log.h"
+#include "base/throw.h"
+#include "cli/model_options.h"
+#include "cli/output.h"
+#include "cli/verbs.h"
+#include "runtime/attend_file.h"
+
+namespace foveate::cli {
+namespace {
+
+struct Flags {
+  ModelOptions machine;
+  std::string input;
+  std::string attention = "full";
+  std::string output;
+  std::optional<float> scale;
+  std::optional<float> soft_cap;
+  bool alibi = false;
+  bool json = false;
+};
+
+StoredTensor FloatTensor(std::string name, std::vector<std::int64_t> shape,
+                         const std::vector<float>& values) {
+  return {std::move(name), TensorType::kF32, std::move(shape),
+          std::as_bytes(std::span(values))};
+}
+
+int AttendVerb(const Flags& flags) {
+  if (flags.soft_cap && !(*flags.soft_cap > 0)) {
+    Throw(ErrorCode::kInvalidArgument, "--softcap: {}, expected a number above 0",
+          *flags.soft_cap);
+  }
+  const AttentionSpec spec = ParseAttentionSpec(flags.attention);
+  const std::unique_ptr<Context> context = MakeContext(flags.machine);
+  const SafetensorsFile file = SafetensorsFile::Open(flags.input);
+  if (file.FindTensor("dout") != nullptr) {
+    Warn("{}: dout is there, but there is no backward pass yet", flags.input);
+  }
+  const AttendFileResult result =
+      AttendFile(*context, file, spec,
+                 {.scale = flags.scale,
+                  .soft_cap = flags.soft_cap.value_or(0.0f),
+                  .alibi = flags.alibi});
+  const auto [b, h, n, d] = result.shape;
+  const StoredTensor tensors[] = {FloatTensor("out", {b, h, n, d}, result.out),
+                                  FloatTensor("lse", {b, h, n}, result.lse)};
+  WriteSafetensors(flags.output, tensors, {{"attention", ToText(spec)}});
+  if (flags.json) {
+    PrintJson({{"attention", ToText(spec)}, {"out", {b, h, n, d}}, {"file", flags.output}});
+  } else {
+    fmt::print("{}: out [{}, {}, {}, {}] and lse [{}, {}, {}] by {}\n", flags.output, b, h, n, d, b,
+               h, n, ToText(spec));
+  }
+  return kExitOk;
+}
+
+constexpr const char* kFooter =
+    R"(IN.safetensors holds q [B,H,N,D], k [B,Hkv,M,D] and v [B,Hkv,M,Dv] (F32, F16 or BF16; B may be
+missing) and may hold bias [M], [N,M] or [B,H,N,M] (BOOL or U8: a mask, non-zero = attend), sink
+[H], extra_k and extra_v [B,Hkv,E,D]. The output holds out [B,H,N,Dv] and lse [B,H,N] in F32; a row
+that sees no key has zeros and -infinity. Row r of N stands at position M - N + r.
+
+Example:
+  foveate attend case.safetensors --attention window:left=1023,right=0 -o result.safetensors)";
+
+}  // namespace
+
+void AddAttendVerb(CLI::App& app, Work& work) {
+  auto flags = std::make_shared<Flags>();
+  CLI::App* verb = app.add_subcommand("attend", "Run the attention operator on stored tensors");
+  verb->footer(kFooter);
+  verb->add_option("input", flags->input, "safetensors file with q, k and v")
+      ->required()
+      ->type_name("IN.safetensors");
+  verb->add_option("--attention,-a", flags->attention, "the mechanism (see `foveate mechanisms`)")
+      ->capture_default_str();
+  verb->add_option("--output,-o", flags->output, "file to write")->required();
+  verb->add_option("--scale", flags->scale, "factor of the scores (default: 1 / sqrt(D))");
+  verb->add_option("--softcap", flags->soft_cap, "cap the scores: cap * tanh(s / cap)");
+  verb->add_flag("--alibi", flags->alibi, "subtract ALiBi's slope * distance from the scores");
+  AddMachineOptions(*verb, flags->machine);
+  verb->add_flag("--json", flags->json, "print one JSON object");
+  verb->callback([flags, &work] { work = [flags] { return AttendVerb(*flags); }; });
+}
+
+}  // namespace foveate::cli

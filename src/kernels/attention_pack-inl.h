@@ -1,0 +1,108 @@
+// Rows of plain tensors into the panels of packed pages.
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "base/tensor_ref.h"
+#include "kernels/attention_kernels.h"
+
+#if defined(FOVEATE_KERNELS_ATTENTION_PACK_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef FOVEATE_KERNELS_ATTENTION_PACK_INL_H_
+#undef FOVEATE_KERNELS_ATTENTION_PACK_INL_H_
+#else
+#define FOVEATE_KERNELS_ATTENTION_PACK_INL_H_
+#endif
+
+#include "kernels/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace foveate::HWY_NAMESPACE {
+
+HWY_INLINE VF LoadElements(const float* from) { return Load(from); }
+HWY_INLINE VF LoadElements(const Half* from) { return LoadHalf(from); }
+HWY_INLINE VF LoadElements(const BFloat16* from) { return LoadBFloat16(from); }
+HWY_INLINE float Widened(float value) { return value; }
+HWY_INLINE float Widened(Half value) { return ToFloat(value); }
+HWY_INLINE float Widened(BFloat16 value) { return ToFloat(value); }
+
+// to = scale * from, `count` elements that lie `stride` apart.
+template <typename T>
+HWY_INLINE void WidenElements(const T* from, std::int64_t stride, std::int64_t count, float scale,
+                              float* to) {
+  std::int64_t i = 0;
+  if (stride == 1) {
+    for (; i + kLanes <= count; i += kLanes) Store(Mul(LoadElements(from + i), Set(scale)), to + i);
+  }
+  for (; i < count; ++i) to[i] = Widened(from[i * stride]) * scale;
+}
+
+void WidenRow(const std::byte* from, ElementType type, std::int64_t stride, std::int64_t count,
+              float scale, float* to) {
+  switch (type) {
+    case ElementType::kF32:
+      return WidenElements(reinterpret_cast<const float*>(from), stride, count, scale, to);
+    case ElementType::kF16:
+      return WidenElements(reinterpret_cast<const Half*>(from), stride, count, scale, to);
+    case ElementType::kBF16:
+      return WidenElements(reinterpret_cast<const BFloat16*>(from), stride, count, scale, to);
+  }
+}
+
+// Four keys, fewer at the end, become four columns of a panel: by fours of dimensions where they
+// lie side by side. Keys behind the last are zeros.
+template <typename T>
+HWY_INLINE void PackFourKeys(const T* keys, std::int64_t key_stride, std::int64_t stride,
+                             std::int64_t count, std::int64_t dim, float* to) {
+  std::int64_t d = 0;
+  for (; stride == 1 && d + kLanes <= dim; d += kLanes) {
+    VF v[4];
+    for (int i = 0; i < 4; ++i) v[i] = i < count ? LoadElements(keys + i * key_stride + d) : Zero();
+    TransposeFours(v);
+    float lanes[4][kLanes];
+    for (int i = 0; i < 4; ++i) Store(v[i], lanes[i]);
+    for (int i = 0; i < kLanes; ++i) {
+      std::memcpy(to + (d + i) * kPanel, lanes[i % 4] + i / 4 * 4, 4 * sizeof(float));
+    }
+  }
+  for (; d < dim; ++d) {
+    for (int i = 0; i < 4; ++i) {
+      to[d * kPanel + i] = i < count ? Widened(keys[i * key_stride + d * stride]) : 0.0f;
+    }
+  }
+}
+
+template <typename T>
+HWY_INLINE void PackKeysOf(const TensorRef<2>& keys, float* page) {
+  const auto [count, dim] = keys.shape;
+  for (std::int64_t key = 0; key < kPageKeys; key += 4) {
+    PackFourKeys(reinterpret_cast<const T*>(keys.At(key)), keys.strides[0], keys.strides[1],
+                 count - key, dim, page + key / kPanel * kPanel * dim + key % kPanel);
+  }
+}
+
+void PackKeys(const TensorRef<2>& keys, float* page) {
+  switch (keys.type) {
+    case ElementType::kF32: return PackKeysOf<float>(keys, page);
+    case ElementType::kF16: return PackKeysOf<Half>(keys, page);
+    case ElementType::kBF16: return PackKeysOf<BFloat16>(keys, page);
+  }
+}
+
+void PackValues(const TensorRef<2>& values, std::int64_t panel, float* page) {
+  const auto [count, dim] = values.shape;
+  for (std::int64_t i = 0; i < dim; i += kPanel) {
+    const std::int64_t columns = std::min(dim - i, kPanel);
+    float* to = page + i / kPanel * panel;
+    for (std::int64_t key = 0; key < count; ++key) {
+      WidenRow(values.At(key, i), values.type, values.strides[1], columns, 1.0f, to + key * kPanel);
+      std::fill(to + key * kPanel + columns, to + (key + 1) * kPanel, 0.0f);
+    }
+    std::fill(to + count * kPanel, to + kPageKeys * kPanel, 0.0f);
+  }
+}
+
+}  // namespace foveate::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard

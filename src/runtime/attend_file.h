@@ -1,0 +1,43 @@
+// The attention operator on stored tensors: the way to hold it against any other implementation.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/context.h"
+#include "format/safetensors.h"
+#include "mechanisms/spec.h"
+
+namespace foveate {
+
+struct AttendFileOptions {
+  std::optional<float> scale;  // none: 1 / sqrt(D)
+  float soft_cap = 0;          // 0: none
+  bool alibi = false;          // the slopes of the ALiBi paper for H heads
+};
+
+struct AttendFileResult {
+  std::array<std::int64_t, 4> shape{};  // [B, H, N, Dv]
+  std::vector<float> out;
+  std::vector<float> lse;  // [B, H, N]
+};
+
+// Reads q [B, H, N, D], k [B, Hkv, M, D], v [B, Hkv, M, Dv] (f32, f16 or bf16; the batch axis may
+// be missing) and, where they are there,
+//   bias     [M], [N, M] or [B or 1, H or 1, N or 1, M], added to the scores; BOOL or U8: a mask,
+//            non-zero where a row may attend
+//   sink     [H], logits without values
+//   extra_k, extra_v [B, Hkv, E, D or Dv], keys that every row sees besides
+// Throws Error: kNotFound for a missing tensor, kInvalidArgument and kUnsupported naming tensor and
+// file for shapes and types that do not fit.
+AttendFileResult AttendFile(Context& context, const SafetensorsFile& file,
+                            const AttentionSpec& spec, const AttendFileOptions& options);
+
+// Press et al. 2022: 2^(-8 i / H) for i = 1..H where H is a power of two; else those of the next
+// lower power P, followed by every other one of 2 P heads.
+std::vector<float> AlibiSlopes(std::int64_t heads);
+
+}  // namespace foveate

@@ -1,0 +1,414 @@
+#include "runtime/attention_bench.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <chrono>
+#include <cmath>
+#include <memory>
+#include <random>
+
+#include "attention/attention.h"
+#include "base/checked.h"
+#include "base/throw.h"
+#include "format/quant.h"
+#include "kernels/machine_limits.h"
+
+namespace foveate {
+namespace {
+
+constexpr std::int64_t kSampledRows = 16;
+
+struct Shape {
+  HeadCounts heads;
+  std::int64_t queries, keys, dim;
+  ElementType type;
+};
+
+// Values that are exact in `type`, so that the reference reads what the operator reads.
+std::vector<float> RandomValues(std::int64_t count, ElementType type, unsigned seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal;
+  std::vector<float> block(std::min<std::int64_t>(count, 1 << 16));
+  for (float& value : block) {
+    value = normal(random);
+    if (type == ElementType::kF16) value = ToFloat(ToHalf(value));
+    if (type == ElementType::kBF16) value = ToFloat(ToBFloat16(value));
+  }
+  std::vector<float> values(count);
+  // A prime shift for each block: repetition that no cache and no softmax notices.
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t size = std::ssize(block);
+    values[i] = block[(i + i / size * 7919) % size];
+  }
+  return values;
+}
+
+std::vector<std::byte> Stored(const std::vector<float>& values, ElementType type) {
+  std::vector<std::byte> bytes(values.size() * ElementBytes(type));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    switch (type) {
+      case ElementType::kF32: reinterpret_cast<float*>(bytes.data())[i] = values[i]; break;
+      case ElementType::kF16: reinterpret_cast<Half*>(bytes.data())[i] = ToHalf(values[i]); break;
+      case ElementType::kBF16:
+        reinterpret_cast<BFloat16*>(bytes.data())[i] = ToBFloat16(values[i]);
+        break;
+    }
+  }
+  return bytes;
+}
+
+// What a cache of `type` gives back for rows of `dim` values.
+void RoundTrip(KvType type, std::int64_t dim, std::vector<float>& values) {
+  if (type == KvType::kF16) {
+    for (float& value : values) value = ToFloat(ToHalf(value));
+  }
+  if (type != KvType::kQ8_0) return;
+  std::vector<std::byte> bytes(dim / 32 * 34);
+  for (std::size_t first = 0; first < values.size(); first += dim) {
+    const std::span<float> row(&values[first], dim);
+    QuantizeRow(TensorType::kQ8_0, row, bytes.data());
+    DequantizeRow(TensorType::kQ8_0, bytes.data(), row);
+  }
+}
+
+// The tensors of one shape: queries [H, N, D], keys and values [Hkv, M, D].
+class Data {
+ public:
+  Data(Context& context, const Shape& shape, const std::optional<KvType>& kv)
+      : shape_(shape),
+        queries_(RandomValues(shape.heads.heads * shape.queries * shape.dim, shape.type, 1)),
+        keys_(RandomValues(shape.heads.kv_heads * shape.keys * shape.dim, shape.type, 2)),
+        values_(RandomValues(shape.heads.kv_heads * shape.keys * shape.dim, shape.type, 3)),
+        out_(queries_.size()) {
+    if (kv) {
+      FillCache(context, *kv);
+      RoundTrip(*kv, shape.dim, keys_);
+      RoundTrip(*kv, shape.dim, values_);
+    } else {
+      stored_queries_ = Stored(queries_, shape.type);
+      stored_keys_ = Stored(keys_, shape.type);
+      stored_values_ = Stored(values_, shape.type);
+      stored_out_.resize(stored_queries_.size());
+    }
+  }
+
+  void Run(Context& context, const AttentionOptions& options, AttentionScratch& scratch) {
+    const auto [heads, n, m, d] =
+        std::array{shape_.heads.heads, shape_.queries, shape_.keys, shape_.dim};
+    if (cache_) {
+      const View<const float, 3> queries{queries_.data(), {n, heads, d}, {d, n * d, 1}};
+      const View<float, 3> out{out_.data(), {n, heads, d}, {d, n * d, 1}};
+      return Attend(context, *cache_, queries, options, scratch, out);
+    }
+    const auto ref = [&](auto& bytes, std::int64_t count, std::int64_t rows) {
+      return BasicTensorRef<std::remove_reference_t<decltype(*bytes.data())>, 4>{
+          bytes.data(), shape_.type, {1, count, rows, d}, {count * rows * d, rows * d, d, 1}};
+    };
+    const std::int64_t kv_heads = shape_.heads.kv_heads;
+    Attention(context,
+              {ref(std::as_const(stored_queries_), heads, n),
+               ref(std::as_const(stored_keys_), kv_heads, m),
+               ref(std::as_const(stored_values_), kv_heads, m)},
+              options, scratch, {ref(stored_out_, heads, n)});
+  }
+
+  // The largest error of sampled rows against float64, as a share of the rounding bound
+  // 8 * 2^-24 * (1 + S) * max |v|, S the largest scale * sum |q k| of the row, and of the rounding
+  // of the output's own type.
+  double Error(const std::vector<PatternPtr>& patterns) const {
+    double worst = 0;
+    for (std::int64_t i = 0; i < kSampledRows; ++i) {
+      const std::int64_t head = i * shape_.heads.heads / kSampledRows;
+      const std::int64_t row = (i * 7919 + shape_.queries - 1) % shape_.queries;
+      worst = std::max(worst, RowError(*patterns[head], head, row));
+    }
+    return worst;
+  }
+
+  std::int64_t KvBytes() const {
+    return cache_ ? cache_->bytes()
+                  : static_cast<std::int64_t>(stored_keys_.size() + stored_values_.size());
+  }
+
+ private:
+  void FillCache(Context& context, KvType type) {
+    const auto [hkv, m, d] = std::array{shape_.heads.kv_heads, shape_.keys, shape_.dim};
+    cache_ = std::make_unique<KvCache>(KvCacheOptions{.kv_heads = hkv,
+                                                      .key_dim = d,
+                                                      .value_dim = d,
+                                                      .capacity = m,
+                                                      .key_type = type,
+                                                      .value_type = type});
+    const View<const float, 3> keys{keys_.data(), {m, hkv, d}, {d, m * d, 1}};
+    const View<const float, 3> values{values_.data(), {m, hkv, d}, {d, m * d, 1}};
+    cache_->Append(context, keys, values);
+  }
+
+  float OutAt(std::int64_t index) const {
+    if (cache_) return out_[index];
+    switch (shape_.type) {
+      case ElementType::kF32: return reinterpret_cast<const float*>(stored_out_.data())[index];
+      case ElementType::kF16:
+        return ToFloat(reinterpret_cast<const Half*>(stored_out_.data())[index]);
+      case ElementType::kBF16:
+        return ToFloat(reinterpret_cast<const BFloat16*>(stored_out_.data())[index]);
+    }
+    return 0;
+  }
+
+  double RowError(const Pattern& pattern, std::int64_t head, std::int64_t row) const {
+    const AttentionShape shape{shape_.queries, shape_.keys};
+    const std::int64_t d = shape_.dim;
+    const std::int64_t kv = head / (shape_.heads.heads / shape_.heads.kv_heads);
+    const float* q = &queries_[(head * shape_.queries + row) * d];
+    const double scale = 1 / std::sqrt(static_cast<double>(d));
+    std::vector<double> scores(shape_.keys, -INFINITY);
+    double largest = -INFINITY, magnitude = 0, value = 0, sum = 0;
+    for (std::int64_t j = 0; j < shape_.keys; ++j) {
+      if (!pattern.Attends(shape, row, j)) continue;
+      const float* k = &keys_[(kv * shape_.keys + j) * d];
+      double dot = 0, absolute = 0;
+      for (std::int64_t i = 0; i < d; ++i) {
+        dot += double{q[i]} * k[i];
+        absolute += std::abs(double{q[i]} * k[i]);
+      }
+      scores[j] = dot * scale;
+      largest = std::max(largest, scores[j]);
+      magnitude = std::max(magnitude, absolute * scale);
+    }
+    std::vector<double> out(d, 0.0);
+    for (std::int64_t j = 0; j < shape_.keys; ++j) {
+      if (std::isinf(scores[j])) continue;
+      const double p = std::exp(scores[j] - largest);
+      sum += p;
+      for (std::int64_t i = 0; i < d; ++i) {
+        const double v = values_[(kv * shape_.keys + j) * d + i];
+        out[i] += p * v;
+        value = std::max(value, std::abs(v));
+      }
+    }
+    const double half_ulp = cache_ || shape_.type == ElementType::kF32 ? 0
+                            : shape_.type == ElementType::kF16         ? 0x1p-11
+                                                                       : 0x1p-8;
+    double worst = 0;
+    for (std::int64_t i = 0; i < d; ++i) {
+      const double expected = sum > 0 ? out[i] / sum : 0.0;
+      const double bound =
+          8 * 0x1p-24 * (1 + magnitude) * value + half_ulp * std::abs(expected) + 0x1p-25;
+      const double error =
+          std::abs(OutAt((head * shape_.queries + row) * d + i) - expected) / bound;
+      if (!(error <= worst)) worst = error;
+    }
+    return worst;
+  }
+
+  Shape shape_;
+  std::vector<float> queries_, keys_, values_;
+  std::vector<float> out_;
+  std::vector<std::byte> stored_queries_, stored_keys_, stored_values_, stored_out_;
+  std::unique_ptr<KvCache> cache_;
+};
+
+// One mechanism at one shape.
+struct Candidate {
+  AttentionOptions options;
+  std::vector<PatternPtr> patterns;  // of every head
+  AttentionBenchRow row;
+};
+
+double Seconds(const std::function<void()>& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+double CountPairs(const Pattern& pattern, const AttentionShape& shape, const Schedule& schedule) {
+  double pairs = 0;
+  for (const ScheduleItem& item : schedule.items()) {
+    for (const TileRun& run : schedule.runs(item)) {
+      if (!run.partial) {
+        pairs += static_cast<double>(item.rows.size() * (run.end - run.begin) * kTileKeys);
+        continue;
+      }
+      for (std::int64_t tile = run.begin; tile < run.end; ++tile) {
+        for (std::int64_t row = item.rows.begin; row < item.rows.end; ++row) {
+          pairs += __builtin_popcountll(pattern.Bits(shape, row, tile * kTileKeys));
+        }
+      }
+    }
+  }
+  return pairs;
+}
+
+Candidate MakeCandidate(const AttentionSpec& spec, const Shape& shape, const Data& data,
+                        const std::optional<KvType>& kv) {
+  Candidate made;
+  for (std::int64_t head = 0; head < shape.heads.heads; ++head) {
+    made.patterns.push_back(spec.At(0, head).pattern);
+    if (made.patterns.back() == nullptr) {
+      Throw(ErrorCode::kUnsupported, "{}: not a pattern of keys, which this benchmark measures",
+            ToText(spec));
+    }
+  }
+  made.options.head_patterns = made.patterns;
+  const AttentionShape sizes{shape.queries, shape.keys};
+  made.row = {.mechanism = ToText(spec),
+              .heads = shape.heads,
+              .queries = shape.queries,
+              .keys = shape.keys,
+              .dim = shape.dim,
+              .type = kv ? KvTypeName(*kv) : ElementTypeName(shape.type),
+              .dense_tiles = static_cast<double>(DivideUp(shape.queries, kTileKeys) *
+                                                 DivideUp(shape.keys, kTileKeys)),
+              .bytes = data.KvBytes()};
+  Schedule schedule;
+  made.row.schedule_seconds =
+      Seconds([&] { schedule = Schedule(made.patterns[0], sizes, 64); });
+  made.row.tiles = static_cast<double>(schedule.full_tiles() + schedule.partial_tiles());
+  made.row.pairs = CountPairs(*made.patterns[0], sizes, schedule);
+  return made;
+}
+
+class AttentionBench {
+ public:
+  AttentionBench(Context& context, const AttentionBenchOptions& options)
+      : context_(context), options_(options) {}
+
+  // Shapes that differ in their heads only, all in the same rounds.
+  void Measure(const std::vector<Shape>& shapes, std::vector<AttentionBenchRow>& rows) {
+    std::vector<Case> cases;
+    for (const Shape& shape : shapes) {
+      Case& made = cases.emplace_back(Case{Data(context_, shape, options_.kv), {}, {}});
+      for (const AttentionSpec& spec : options_.mechanisms) {
+        made.candidates.push_back(MakeCandidate(spec, shape, made.data, options_.kv));
+      }
+      // A plain sum over as many bytes as the keys and values take is the limit of few rows.
+      if (FewRows(shape)) made.plain.assign(RoundUp(made.data.KvBytes() / 4, 1 << 16), 1.0f);
+    }
+    for (int round = -1; round < options_.repetitions; ++round) {
+      for (Case& at : cases) MeasureRound(at, round);
+    }
+    for (Case& at : cases) {
+      for (Candidate& candidate : at.candidates) rows.push_back(std::move(candidate.row));
+    }
+  }
+
+ private:
+  struct Case {
+    Data data;
+    std::vector<Candidate> candidates;
+    std::vector<float> plain;
+  };
+
+  static bool FewRows(const Shape& shape) { return shape.queries <= 16; }
+
+  void MeasureRound(Case& at, int round) {
+    const bool few_rows = !at.plain.empty();
+    double dense = 0;
+    for (Candidate& candidate : at.candidates) {
+      Say(candidate.row, round);
+      const double limit = few_rows ? MeasureReading(context_, at.plain) : MeasureFma(context_);
+      const double seconds =
+          Seconds([&] { at.data.Run(context_, candidate.options, scratch_); });
+      if (round < 0) {
+        CheckResult(at.data, candidate);
+      } else {
+        Note(candidate.row, seconds, limit, few_rows, dense);
+      }
+    }
+  }
+
+  void Say(const AttentionBenchRow& row, int round) const {
+    if (!options_.on_step) return;
+    options_.on_step(fmt::format("{}, {} heads, {} keys, {}/{}", row.mechanism, row.heads.name,
+                                 row.keys, std::max(round, 0), options_.repetitions));
+  }
+
+  static void CheckResult(const Data& data, Candidate& candidate) {
+    candidate.row.error = data.Error(candidate.patterns);
+    if (candidate.row.error <= 1) return;
+    Throw(ErrorCode::kInternal, "{} with {} heads, {} keys: {:.2f} times the rounding bound",
+          candidate.row.mechanism, candidate.row.heads.name, candidate.row.keys,
+          candidate.row.error);
+  }
+
+  static void Note(AttentionBenchRow& row, double seconds, double limit, bool few_rows,
+                   double& dense) {
+    const double work = 4 * row.pairs * static_cast<double>(row.heads.heads * row.dim);
+    row.seconds.push_back(seconds);
+    if (few_rows) {
+      row.share_of_reading.push_back(static_cast<double>(row.bytes) / seconds * 1e-9 / limit);
+    } else {
+      row.share_of_fma.push_back(work / seconds * 1e-9 / limit);
+    }
+    if (row.tiles == row.dense_tiles && dense == 0) {
+      dense = seconds;
+    } else if (dense > 0) {
+      row.speedup.push_back(dense / seconds);
+    }
+  }
+
+  Context& context_;
+  const AttentionBenchOptions& options_;
+  AttentionScratch scratch_;
+};
+
+std::int64_t HeadCount(std::string_view digits, const std::string& text) {
+  std::int64_t count = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), count);
+  if (error != std::errc() || end != digits.data() + digits.size() || count < 1 || count > 65536) {
+    Throw(ErrorCode::kInvalidArgument,
+          "heads '{}': expected QUERY/KV such as 8/2, or mha, gqa, mqa, sqa, ssqa, xsqa", text);
+  }
+  return count;
+}
+
+}  // namespace
+
+double Median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
+  return values[values.size() / 2];
+}
+
+double AttentionBenchRow::gflops() const {
+  return 4 * pairs * static_cast<double>(heads.heads * dim) / Median(seconds) * 1e-9;
+}
+
+HeadCounts ParseHeadCounts(const std::string& text) {
+  static const HeadCounts kNamed[] = {{"mha", 16, 16}, {"gqa", 16, 4}, {"mqa", 16, 1},
+                                      {"sqa", 8, 4},   {"ssqa", 8, 8}, {"xsqa", 4, 4}};
+  for (const HeadCounts& named : kNamed) {
+    if (named.name == text) return named;
+  }
+  const std::size_t slash = text.find('/');
+  HeadCounts counts{.name = text, .heads = HeadCount(text.substr(0, slash), text)};
+  counts.kv_heads =
+      slash == std::string::npos ? counts.heads : HeadCount(text.substr(slash + 1), text);
+  if (counts.heads % counts.kv_heads != 0) {
+    Throw(ErrorCode::kInvalidArgument, "heads '{}': {} query heads do not divide over {} KV heads",
+          text, counts.heads, counts.kv_heads);
+  }
+  return counts;
+}
+
+std::vector<AttentionBenchRow> BenchAttention(Context& context,
+                                              const AttentionBenchOptions& options) {
+  std::vector<AttentionBenchRow> rows;
+  AttentionBench bench(context, options);
+  for (const std::int64_t length : options.lengths) {
+    for (const std::int64_t dim : options.dims) {
+      for (const ElementType type : options.types) {
+        std::vector<Shape> shapes;
+        for (const HeadCounts& heads : options.heads) {
+          shapes.push_back({heads, options.queries.value_or(length), length, dim, type});
+        }
+        bench.Measure(shapes, rows);
+      }
+    }
+  }
+  return rows;
+}
+
+}  // namespace foveate
