@@ -7,6 +7,7 @@
 #include <cmath>
 #include <memory>
 #include <random>
+#include <stdexcept>
 
 #include "attention/attention.h"
 #include "base/checked.h"
@@ -284,7 +285,7 @@ class AttentionBench {
         made.candidates.push_back(MakeCandidate(spec, shape, made.data, options_.kv));
       }
       // A plain sum over as many bytes as the keys and values take is the limit of few rows.
-      if (FewRows(shape)) made.plain.assign(RoundUp(made.data.KvBytes() / 4, 1 << 16), 1.0f);
+      if (FewRows(shape)) made.plain.assign(RoundUp(made.data.KvBytes() / 4, std::int64_t{1} << 16), 1.0f);
     }
     for (int round = -1; round < options_.repetitions; ++round) {
       for (Case& at : cases) MeasureRound(at, round);
@@ -328,9 +329,9 @@ class AttentionBench {
   static void CheckResult(const Data& data, Candidate& candidate) {
     candidate.row.error = data.Error(candidate.patterns);
     if (candidate.row.error <= 1) return;
-    Throw(ErrorCode::kInternal, "{} with {} heads, {} keys: {:.2f} times the rounding bound",
-          candidate.row.mechanism, candidate.row.heads.name, candidate.row.keys,
-          candidate.row.error);
+    throw std::logic_error(fmt::format("{} with {} heads, {} keys: {:.2f} times the rounding bound",
+                                       candidate.row.mechanism, candidate.row.heads.name,
+                                       candidate.row.keys, candidate.row.error));
   }
 
   static void Note(AttentionBenchRow& row, double seconds, double limit, bool few_rows,

@@ -58,7 +58,7 @@ struct AttentionBenchRow {
   double gflops() const;  // over attended pairs, of the median
 };
 
-// Checks sampled rows of every result against a float64 reference first and throws Error(kInternal)
+// Checks sampled rows of every result against a float64 reference first and throws std::logic_error
 // if one is outside its rounding bound: a row that is reported is right.
 std::vector<AttentionBenchRow> BenchAttention(Context& context,
                                               const AttentionBenchOptions& options);
