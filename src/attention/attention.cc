@@ -227,8 +227,9 @@ void CheckTensors(const AttentionInputs& in, const AttentionOutputs& out) {
 class CacheData : public AttentionData {
  public:
   CacheData(const AttentionKernels& kernels, const KvCache& cache,
-            const View<const float, 3>& queries, const View<float, 3>& out)
-      : kernels_(kernels), cache_(cache), queries_(queries), out_(out) {}
+            const View<const float, 3>& queries, const View<float, 3>& out,
+            const View<float, 2>& lse)
+      : kernels_(kernels), cache_(cache), queries_(queries), out_(out), lse_(lse) {}
 
   const PageLayout& layout() const override { return cache_.layout(); }
 
@@ -243,7 +244,8 @@ class CacheData : public AttentionData {
   }
 
   void Store(std::int64_t, std::int64_t head, std::int64_t row, const float* out,
-             float) const override {
+             float lse) const override {
+    if (lse_.data != nullptr) lse_(row, head) = lse;
     float* to = &out_(row, head, 0);
     const std::int64_t stride = out_.strides[2];
     if (stride == 1) {
@@ -258,6 +260,7 @@ class CacheData : public AttentionData {
   const KvCache& cache_;
   const View<const float, 3>& queries_;
   const View<float, 3>& out_;
+  const View<float, 2>& lse_;
 };
 
 void CheckCache(const KvCache& cache, const View<const float, 3>& queries,
@@ -279,15 +282,16 @@ void CheckCache(const KvCache& cache, const View<const float, 3>& queries,
 
 // Every tile of the schedule must still be held.
 void CheckKept(const KvCache& cache, const Schedule& schedule) {
+  if (cache.first_kept() == 0) return;
   for (const ScheduleItem& item : schedule.items()) {
-    if (item.run_count == 0) continue;
-    const std::int64_t first = schedule.runs(item)[0].begin * kPageKeys;
-    if (first >= cache.first_kept()) continue;
-    Throw(ErrorCode::kInvalidArgument,
-          "attention: the query at position {} needs keys from {} on, the cache keeps {} and on "
-          "(it was made for a window of {})",
-          schedule.shape().Position(item.rows.begin), first, cache.first_kept(),
-          cache.options().window);
+    for (const TileRun& run : schedule.runs(item)) {
+      if (cache.Holds(run.begin, run.end)) continue;
+      Throw(ErrorCode::kInvalidArgument,
+            "attention: the query at position {} needs keys from {} on, the cache keeps {} and on "
+            "(it was made for a window of {})",
+            schedule.shape().Position(item.rows.begin), run.begin * kPageKeys, cache.first_kept(),
+            cache.options().window);
+    }
   }
 }
 
@@ -360,14 +364,15 @@ void Attention(Context& context, const AttentionInputs& inputs, const AttentionO
 }
 
 void Attend(Context& context, const KvCache& cache, View<const float, 3> queries,
-            const AttentionOptions& options, AttentionScratch& scratch, View<float, 3> out) {
+            const AttentionOptions& options, AttentionScratch& scratch, View<float, 3> out,
+            View<float, 2> lse) {
   CheckCache(cache, queries, out);
   const auto [tokens, heads, dim] = queries.shape;
   CheckOptions(options, heads);
   if (tokens == 0) return;
   AttentionOptions used = options;
   used.bias = Broadcast(options.bias, {1, heads, tokens, cache.length()});
-  const CacheData data(AttentionKernelsFor(context.isa()), cache, queries, out);
+  const CacheData data(AttentionKernelsFor(context.isa()), cache, queries, out, lse);
   const AttentionCall call{data, used, used.scale.value_or(1 / std::sqrt(static_cast<float>(dim))),
                            MakeGroups(used, {tokens, cache.length()}, 1, heads,
                                       cache.options().kv_heads, context.pool().size(), scratch)};
@@ -375,27 +380,26 @@ void Attend(Context& context, const KvCache& cache, View<const float, 3> queries
   Execute(context, call, scratch);
 }
 
-void MergeAttention(View<const float, 4> more, View<const float, 3> more_lse, View<float, 4> out,
-                    View<float, 3> lse) {
-  if (more.shape != out.shape || more_lse.shape != lse.shape ||
-      !std::equal(lse.shape.begin(), lse.shape.end(), out.shape.begin())) {
-    Throw(ErrorCode::kInvalidArgument, "merge of attention: out {} and {} do not agree",
-          ShapeText(more.shape), ShapeText(out.shape));
+void MergeAttention(View<const float, 2> more, View<const float, 1> more_lse, View<float, 2> out,
+                    View<float, 1> lse) {
+  const auto [rows, dim] = out.shape;
+  if (more.shape != out.shape || more_lse.shape != lse.shape || lse.shape[0] != rows) {
+    Throw(ErrorCode::kInvalidArgument,
+          "merge of attention: [{}, {}] with {} and [{}, {}] with {} do not agree", more.shape[0],
+          more.shape[1], more_lse.shape[0], rows, dim, lse.shape[0]);
   }
-  const auto [batches, heads, rows, dim] = out.shape;
-  for (std::int64_t i = 0; i < batches * heads * rows; ++i) {
-    const std::int64_t b = i / rows / heads, h = i / rows % heads, r = i % rows;
-    const double one = lse(b, h, r), other = more_lse(b, h, r);
-    const double largest = std::max(one, other);
-    if (std::isinf(other) && other < 0) continue;
-    const double keep = std::isinf(one) && one < 0 ? 0.0 : std::exp(one - largest);
-    const double take = std::exp(other - largest);
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const double here = lse(row), there = more_lse(row);
+    if (there == -INFINITY) continue;
+    const double largest = std::max(here, there);
+    const double keep = here == -INFINITY ? 0.0 : std::exp(here - largest);
+    const double take = std::exp(there - largest);
     const double sum = keep + take;
     for (std::int64_t d = 0; d < dim; ++d) {
-      out(b, h, r, d) = static_cast<float>((keep > 0 ? keep * out(b, h, r, d) : 0.0) / sum +
-                                           take / sum * more(b, h, r, d));
+      const double kept = keep > 0 ? keep * out(row, d) : 0.0;
+      out(row, d) = static_cast<float>((kept + take * more(row, d)) / sum);
     }
-    lse(b, h, r) = static_cast<float>(largest + std::log(sum));
+    lse(row) = static_cast<float>(largest + std::log(sum));
   }
 }
 

@@ -85,11 +85,13 @@ void Attention(Context& context, const AttentionInputs& inputs, const AttentionO
 // on; their own keys are in the cache, whose keys at positions 0 .. length() - 1 the pattern sees.
 // Throws as Attention does, and where a row sees a key that the cache has forgotten.
 void Attend(Context& context, const KvCache& cache, View<const float, 3> queries,
-            const AttentionOptions& options, AttentionScratch& scratch, View<float, 3> out);
+            const AttentionOptions& options, AttentionScratch& scratch, View<float, 3> out,
+            View<float, 2> lse = {});  // [T, H]; no data: not wanted
 
-// Partial results over disjoint sets of keys: (out, lse) = the attention over both sets. One that
-// saw no key (lse = -infinity) changes nothing. Shapes [B, H, N, Dv] and [B, H, N] must agree.
-void MergeAttention(View<const float, 4> more, View<const float, 3> more_lse, View<float, 4> out,
-                    View<float, 3> lse);
+// Partial results over disjoint sets of keys: (out, lse) = the attention over both sets, for rows
+// of out [R, Dv] and lse [R]. A part that saw no key (lse = -infinity) changes nothing. Throws
+// Error(kInvalidArgument) for shapes that do not agree.
+void MergeAttention(View<const float, 2> more, View<const float, 1> more_lse, View<float, 2> out,
+                    View<float, 1> lse);
 
 }  // namespace foveate

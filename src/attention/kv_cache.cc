@@ -43,9 +43,14 @@ void Check(const KvCacheOptions& options) {
   CheckRange("value_dim", options.value_dim, 1, kMaxDim);
   CheckRange("capacity", options.capacity, 1, kMaxPositions);
   CheckRange("window", options.window, 0, std::numeric_limits<std::int64_t>::max());
+  CheckRange("first", options.first, 0, kMaxPositions);
   CheckRange("chunk", options.chunk, 1, kMaxPositions);
   CheckType("keys", options.key_type, options.key_dim);
   CheckType("values", options.value_type, options.value_dim);
+}
+
+std::int64_t FixedPages(const KvCacheOptions& options) {
+  return options.window > 0 ? DivideUp(options.first, kPageKeys) : 0;
 }
 
 // Pages in memory. A ring must hold the windows of all queries of a chunk: window + chunk - 1
@@ -54,7 +59,7 @@ std::int64_t PageCount(const KvCacheOptions& options) {
   const std::int64_t all = DivideUp(options.capacity, kPageKeys);
   if (options.window == 0 || options.window >= options.capacity) return all;
   const std::int64_t span = options.window + options.chunk - 1;
-  return std::min(all, (span + kPageKeys - 2) / kPageKeys + 1);
+  return std::min(all, FixedPages(options) + (span + kPageKeys - 2) / kPageKeys + 1);
 }
 
 PageLayout LayoutOf(const KvCacheOptions& options) {
@@ -111,6 +116,7 @@ std::int64_t KvCache::BytesFor(const KvCacheOptions& options) {
 KvCache::KvCache(const KvCacheOptions& options) : options_(options), bytes_(BytesFor(options)) {
   layout_ = LayoutOf(options);
   pages_ = PageCount(options);
+  fixed_pages_ = std::min(FixedPages(options), pages_ - 1);
   if (bytes_ < kHugePage) {
     memory_ = Buffer<std::byte>(bytes_);
     return;
@@ -125,11 +131,11 @@ KvCache::KvCache(const KvCacheOptions& options) : options_(options), bytes_(Byte
 }
 
 const std::byte* KvCache::Keys(std::int64_t page, std::int64_t kv_head) const {
-  return memory_.data() + layout_.KeyOffset(page % pages_, kv_head, options_.kv_heads);
+  return memory_.data() + layout_.KeyOffset(Place(page), kv_head, options_.kv_heads);
 }
 
 const std::byte* KvCache::Values(std::int64_t page, std::int64_t kv_head) const {
-  return memory_.data() + layout_.ValueOffset(page % pages_, kv_head, options_.kv_heads);
+  return memory_.data() + layout_.ValueOffset(Place(page), kv_head, options_.kv_heads);
 }
 
 void KvCache::Append(Context& context, View<const float, 3> keys, View<const float, 3> values) {
@@ -160,10 +166,9 @@ void KvCache::Append(Context& context, View<const float, 3> keys, View<const flo
   const auto store_page = [&](std::int64_t item, int) {
     const std::int64_t page = first_page + item / options_.kv_heads;
     const std::int64_t head = item % options_.kv_heads;
-    std::byte* key_block =
-        memory_.data() + layout_.KeyOffset(page % pages_, head, options_.kv_heads);
+    std::byte* key_block = memory_.data() + layout_.KeyOffset(Place(page), head, options_.kv_heads);
     std::byte* value_block =
-        memory_.data() + layout_.ValueOffset(page % pages_, head, options_.kv_heads);
+        memory_.data() + layout_.ValueOffset(Place(page), head, options_.kv_heads);
     PaddedRow row;
     const std::int64_t last = std::min(end, (page + 1) * kPageKeys);
     for (std::int64_t p = std::max(length_, page * kPageKeys); p < last; ++p) {
@@ -184,7 +189,9 @@ void KvCache::Append(Context& context, View<const float, 3> keys, View<const flo
     madvise(memory_.data(), kHugePage, MADV_COLLAPSE);
   }
   length_ = end;
-  first_page_ = std::max(first_page_, (end - 1) / kPageKeys - pages_ + 1);
+  // The ring's oldest page; before it turns, nothing is lost.
+  const std::int64_t last = (end - 1) / kPageKeys;
+  if (last >= pages_) first_page_ = std::max(first_page_, last - pages_ + fixed_pages_ + 1);
 }
 
 bool KvCache::CanTruncate(std::int64_t length) const {

@@ -5,6 +5,7 @@
 // enough for every query of the largest chunk to see its whole window.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -27,6 +28,7 @@ struct KvCacheOptions {
   std::int64_t value_dim = 0;  // Dv, 1 to 512
   std::int64_t capacity = 0;   // positions the session may reach
   std::int64_t window = 0;     // positions a query sees, its own included; 0: all
+  std::int64_t first = 0;      // with a window: first positions that are kept besides it
   std::int64_t chunk = 512;    // most positions appended at once (matters with a window only)
   KvType key_type = KvType::kF16;
   KvType value_type = KvType::kF16;
@@ -45,8 +47,13 @@ class KvCache {
   std::int64_t bytes() const { return bytes_; }
   std::int64_t length() const { return length_; }
 
-  // The oldest position still held: 0 without a window, else at most length() - window.
+  // The oldest position of the window still held: 0 without one, else at most length() - window.
   std::int64_t first_kept() const { return first_page_ * kPageKeys; }
+
+  // Whether every position of pages [begin, end) that was stored is still held.
+  bool Holds(std::int64_t begin, std::int64_t end) const {
+    return begin >= first_page_ || std::min(end, first_page_) <= fixed_pages_;
+  }
 
   // Stores keys [T, Hkv, D] and values [T, Hkv, Dv] at positions length() .. length() + T - 1.
   // Throws Error: kInvalidArgument for other shapes or, with a window, T > chunk; kLimit beyond
@@ -68,7 +75,12 @@ class KvCache {
   KvCacheOptions options_;
   std::int64_t bytes_ = 0;
   PageLayout layout_;
-  std::int64_t pages_ = 0;  // page p lies at place p % pages_
+  std::int64_t Place(std::int64_t page) const {
+    return page < pages_ ? page : fixed_pages_ + (page - fixed_pages_) % (pages_ - fixed_pages_);
+  }
+
+  std::int64_t fixed_pages_ = 0;  // the first ones, never overwritten
+  std::int64_t pages_ = 0;        // those and the ring
   Buffer<std::byte> memory_;
   std::int64_t collapse_at_ = 0;  // positions from which the first 2 MB become a huge page
   std::int64_t length_ = 0;

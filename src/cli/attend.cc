@@ -26,14 +26,12 @@ struct Flags {
 
 StoredTensor FloatTensor(std::string name, std::vector<std::int64_t> shape,
                          const std::vector<float>& values) {
-  return {std::move(name), TensorType::kF32, std::move(shape),
-          std::as_bytes(std::span(values))};
+  return {std::move(name), TensorType::kF32, std::move(shape), std::as_bytes(std::span(values))};
 }
 
 int AttendVerb(const Flags& flags) {
   if (flags.soft_cap && !(*flags.soft_cap > 0)) {
-    Throw(ErrorCode::kInvalidArgument, "--softcap: {}, expected a number above 0",
-          *flags.soft_cap);
+    Throw(ErrorCode::kInvalidArgument, "--softcap: {}, expected a number above 0", *flags.soft_cap);
   }
   const AttentionSpec spec = ParseAttentionSpec(flags.attention);
   const std::unique_ptr<Context> context = MakeContext(flags.machine);
@@ -41,11 +39,9 @@ int AttendVerb(const Flags& flags) {
   if (file.FindTensor("dout") != nullptr) {
     Warn("{}: dout is there, but there is no backward pass yet", flags.input);
   }
-  const AttendFileResult result =
-      AttendFile(*context, file, spec,
-                 {.scale = flags.scale,
-                  .soft_cap = flags.soft_cap.value_or(0.0f),
-                  .alibi = flags.alibi});
+  const AttendFileResult result = AttendFile(
+      *context, file, spec,
+      {.scale = flags.scale, .soft_cap = flags.soft_cap.value_or(0.0f), .alibi = flags.alibi});
   const auto [b, h, n, d] = result.shape;
   const StoredTensor tensors[] = {FloatTensor("out", {b, h, n, d}, result.out),
                                   FloatTensor("lse", {b, h, n}, result.lse)};

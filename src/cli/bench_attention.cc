@@ -38,9 +38,8 @@ ElementType ParseElementType(const std::string& name) {
 }
 
 AttentionBenchOptions BenchOptionsOf(const Flags& flags) {
-  AttentionBenchOptions options{.lengths = flags.lengths,
-                                .dims = flags.dims,
-                                .repetitions = flags.repetitions};
+  AttentionBenchOptions options{
+      .lengths = flags.lengths, .dims = flags.dims, .repetitions = flags.repetitions};
   for (const std::string& list : flags.attention) {
     for (AttentionSpec& spec : ParseSpecList(list)) options.mechanisms.push_back(std::move(spec));
   }

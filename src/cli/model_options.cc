@@ -61,9 +61,10 @@ std::optional<RopeScaling> ParseRopeScaling(const ModelOptions& options,
 }
 
 // Half of what is free is the most that a context nobody asked for may take.
-std::int64_t DefaultContext(const ModelConfig& config, DecoderOptions decoder) {
+std::int64_t AffordableContext(const ModelConfig& config, DecoderOptions decoder) {
   const std::int64_t available = SystemMemory().available_bytes;
-  decoder.context = config.context;
+  decoder.context = foveate::DefaultContext(config, decoder);
+  if (decoder.context == kEndlessContext) return decoder.context;
   const std::int64_t needed = KvBytes(config, decoder);
   if (available <= 0 || needed <= available / 2) return config.context;
   const double share = static_cast<double>(available / 2) / static_cast<double>(needed);
@@ -78,13 +79,14 @@ DecoderOptions MakeDecoderOptions(const ModelOptions& options, const ModelConfig
   DecoderOptions decoder;
   decoder.activations = ParseActivations(options.activations);
   ParseKv(options.kv, decoder);
+  if (!options.attention.empty()) decoder.attention = ParseAttentionSpec(options.attention);
   decoder.rope_scaling = ParseRopeScaling(options, config);
   if (options.context < 0) {
     Throw(ErrorCode::kInvalidArgument, "--ctx: {} is not a positive number", options.context);
   }
-  decoder.context = options.context > 0 ? options.context : DefaultContext(config, decoder);
+  decoder.context = options.context > 0 ? options.context : AffordableContext(config, decoder);
   const bool scaled = decoder.rope_scaling && decoder.rope_scaling->type != RopeScalingType::kNone;
-  if (decoder.context > config.context && !scaled) {
+  if (decoder.context > config.context && decoder.context != kEndlessContext && !scaled) {
     Warn("--ctx {} is beyond the {} tokens that the model was trained on (see --rope-scaling)",
          decoder.context, config.context);
   }
@@ -115,6 +117,9 @@ void AddDecoderOptions(CLI::App& verb, ModelOptions& options) {
       ->capture_default_str();
   verb.add_option("--kv", options.kv, "KV cache type: f32, f16, q8_0, or K/V as in q8_0/f16")
       ->capture_default_str();
+  verb.add_option("--attention,-a", options.attention,
+                  "which keys layers without windows of their own attend to, or layers by number: "
+                  "sink_window:sink=4,left=1023 (see `foveate mechanisms`)");
   verb.add_option("--rope-scaling", options.rope_scaling,
                   "extend the context: none, linear, ntk, yarn, auto (default: the file's)");
   verb.add_option("--rope-factor", options.rope_factor,

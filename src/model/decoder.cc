@@ -1,30 +1,31 @@
 #include "model/decoder.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
-#include <map>
 
-#include "attention/window_pattern.h"
 #include "base/checked.h"
 #include "base/throw.h"
+#include "kernels/attention_kernels.h"
 
 namespace foveate {
 namespace {
 
 KvCacheOptions CacheOptions(const ModelConfig& config, const LayerConfig& layer,
-                            const DecoderOptions& options) {
+                            const LayerAttentionPlan& plan, const DecoderOptions& options) {
   return {.kv_heads = layer.kv_heads,
           .key_dim = config.key_dim,
           .value_dim = config.value_dim,
           .capacity = options.context,
-          .window = layer.window,
+          .window = plan.kept ? plan.kept->last + 1 : 0,
+          .first = plan.kept ? plan.kept->first : 0,
           .chunk = options.chunk,
           .key_type = options.key_type,
           .value_type = options.value_type};
 }
 
 DecoderOptions Resolved(const LanguageModel& model, DecoderOptions options) {
-  if (options.context == 0) options.context = model.config.context;
+  if (options.context == 0) options.context = DefaultContext(model.config, options);
   options.chunk = std::min(options.chunk, options.context);
   const std::int64_t needed = KvBytes(model.config, options);
   const std::int64_t available = SystemMemory().available_bytes;
@@ -42,35 +43,30 @@ ModelConfig WithScaling(ModelConfig config, const DecoderOptions& options) {
   return config;
 }
 
-std::vector<KvCache> MakeCaches(const ModelConfig& config, const DecoderOptions& options) {
+std::vector<KvCache> MakeCaches(const ModelConfig& config,
+                                const std::vector<LayerAttentionPlan>& plans,
+                                const DecoderOptions& options) {
   std::vector<KvCache> caches;
   caches.reserve(config.layers.size());
-  for (const LayerConfig& layer : config.layers) {
-    caches.emplace_back(CacheOptions(config, layer, options));
+  for (std::size_t i = 0; i < config.layers.size(); ++i) {
+    caches.emplace_back(CacheOptions(config, config.layers[i], plans[i], options));
   }
   return caches;
-}
-
-// One pattern for each layer; layers with equal windows share one, and thereby its schedules.
-std::vector<PatternPtr> MakePatterns(const ModelConfig& config) {
-  std::map<std::int64_t, PatternPtr> of_window;
-  std::vector<PatternPtr> patterns;
-  for (const LayerConfig& layer : config.layers) {
-    PatternPtr& pattern = of_window[layer.window];
-    if (!pattern) pattern = Window(layer.window > 0 ? layer.window - 1 : -1, 0);
-    patterns.push_back(pattern);
-  }
-  return patterns;
 }
 
 }  // namespace
 
 std::int64_t KvBytes(const ModelConfig& config, const DecoderOptions& options) {
+  const std::vector<LayerAttentionPlan> plans = PlanAttention(config, options.attention);
   std::int64_t bytes = 0;
-  for (const LayerConfig& layer : config.layers) {
-    bytes += KvCache::BytesFor(CacheOptions(config, layer, options));
+  for (std::size_t i = 0; i < config.layers.size(); ++i) {
+    bytes += KvCache::BytesFor(CacheOptions(config, config.layers[i], plans[i], options));
   }
   return bytes;
+}
+
+std::int64_t DefaultContext(const ModelConfig& config, const DecoderOptions& options) {
+  return IsStreaming(PlanAttention(config, options.attention)) ? kEndlessContext : config.context;
 }
 
 Decoder::Decoder(Context& context, std::shared_ptr<const LanguageModel> model,
@@ -79,9 +75,11 @@ Decoder::Decoder(Context& context, std::shared_ptr<const LanguageModel> model,
       model_(std::move(model)),
       options_(Resolved(*model_, options)),
       ops_(VectorOpsFor(context.isa())),
-      rope_(MakeRopeTables(model_->file, WithScaling(model_->config, options_), options_.context)),
-      patterns_(MakePatterns(model_->config)),
-      caches_(MakeCaches(model_->config, options_)) {
+      rope_(MakeRopeTables(
+          model_->file, WithScaling(model_->config, options_),
+          options_.context == kEndlessContext ? model_->config.context : options_.context)),
+      plans_(PlanAttention(model_->config, options_.attention)),
+      caches_(MakeCaches(model_->config, plans_, options_)) {
   const ModelConfig& config = model_->config;
   const std::int64_t t = options_.chunk;
   const std::int64_t heads = config.max_query_heads();
@@ -93,6 +91,12 @@ Decoder::Decoder(Context& context, std::shared_ptr<const LanguageModel> model,
   keys_ = Buffer<float>(t * kv_heads * config.key_dim);
   values_ = Buffer<float>(t * kv_heads * config.value_dim);
   mixed_ = Buffer<float>(t * heads * config.value_dim);
+  lse_ = Buffer<float>(t * heads);
+  if (std::any_of(plans_.begin(), plans_.end(), [](const auto& plan) { return plan.sinks; })) {
+    sink_queries_ = Buffer<float>(queries_.size());
+    sink_mixed_ = Buffer<float>(mixed_.size());
+    sink_lse_ = Buffer<float>(lse_.size());
+  }
   gate_ = Buffer<float>(t * f);
   up_ = Buffer<float>(t * f);
   const std::int64_t pairs = config.rope_dim / 2;
@@ -130,7 +134,7 @@ void Decoder::Evaluate(std::span<const TokenId> tokens) {
   FillRotations();
   for (std::size_t i = 0; i < caches_.size(); ++i) {
     const LayerConfig& layer = model_->config.layers[i];
-    AttentionBlock(layer, model_->weights.layers[i], patterns_[i], caches_[i]);
+    AttentionBlock(layer, model_->weights.layers[i], plans_[i], caches_[i]);
     FeedForwardBlock(layer, model_->weights.layers[i]);
   }
   position_ += count;
@@ -159,7 +163,7 @@ void Decoder::FillRotations() {
 
 // x += Wo attention(rope(Wq h), rope(Wk h), Wv h),  h = rms(x)
 void Decoder::AttentionBlock(const LayerConfig& layer, const LayerWeights& weights,
-                             const PatternPtr& pattern, KvCache& cache) {
+                             const LayerAttentionPlan& plan, KvCache& cache) {
   const ModelConfig& config = model_->config;
   const std::int64_t h = layer.query_heads, k = layer.kv_heads;
   const std::int64_t d = config.key_dim, dv = config.value_dim;
@@ -170,21 +174,44 @@ void Decoder::AttentionBlock(const LayerConfig& layer, const LayerWeights& weigh
                               {&weights.key, MakeView(keys_.data(), tokens_, k * d)},
                               {&weights.value, MakeView(values_.data(), tokens_, k * dv)}};
   Linear(context_, activations_, tasks);
-  PrepareHeads(layer, weights);
+  PrepareHeads(layer, weights, plan);
   cache.Append(context_, MakeView<const float>(keys_.data(), tokens_, k, d),
                MakeView<const float>(values_.data(), tokens_, k, dv));
-  Attend(context_, cache, MakeView<const float>(queries_.data(), tokens_, h, d),
-         {.pattern = pattern,
-          .scale = static_cast<float>(config.score_scale),
-          .soft_cap = static_cast<float>(config.score_cap)},
-         attention_scratch_, MakeView(mixed_.data(), tokens_, h, dv));
+  AttentionOptions options{.pattern = plan.pattern,
+                           .head_patterns = plan.head_patterns,
+                           .scale = static_cast<float>(config.score_scale),
+                           .soft_cap = static_cast<float>(config.score_cap)};
+  const View<float, 3> mixed = MakeView(mixed_.data(), tokens_, h, dv);
+  const View<float, 2> lse = MakeView(lse_.data(), tokens_, h);
+  Attend(context_, cache, MakeView<const float>(queries_.data(), tokens_, h, d), options,
+         attention_scratch_, mixed, lse);
+  if (plan.sinks) AddMovedSinks(*plan.sinks, options, cache, mixed, lse);
   activations_.Set(context_, MakeView<const float>(mixed_.data(), tokens_, h * dv),
                    options_.activations);
   AddOutput(weights.attention_output, weights.attention_output_bias, weights.attention_post_norm);
 }
 
+// What the queries get from the sinks behind their windows, seen from where they stand in the
+// cache.
+void Decoder::AddMovedSinks(const MovedSinks& sinks, AttentionOptions options, const KvCache& cache,
+                            View<float, 3> mixed, View<float, 2> lse) {
+  if (position_ + tokens_ - 1 <= sinks.left) return;  // none has left the window
+  const auto [tokens, h, dv] = mixed.shape;
+  options.pattern = sinks.pattern;
+  const View<float, 3> more = MakeView(sink_mixed_.data(), tokens, h, dv);
+  const View<float, 2> more_lse = MakeView(sink_lse_.data(), tokens, h);
+  Attend(context_, cache,
+         MakeView<const float>(sink_queries_.data(), tokens, h, model_->config.key_dim), options,
+         attention_scratch_, more, more_lse);
+  const std::int64_t rows = tokens * h;
+  MergeAttention(MakeView<const float>(more.data, rows, dv),
+                 MakeView<const float>(more_lse.data, rows), MakeView(mixed.data, rows, dv),
+                 MakeView(lse.data, rows));
+}
+
 // Biases, head norms and rotation of queries and keys, where the model has them.
-void Decoder::PrepareHeads(const LayerConfig& layer, const LayerWeights& weights) {
+void Decoder::PrepareHeads(const LayerConfig& layer, const LayerWeights& weights,
+                           const LayerAttentionPlan& plan) {
   const ModelConfig& config = model_->config;
   const std::int64_t d = config.key_dim;
   const std::int64_t pairs = config.rope_dim / 2;
@@ -198,24 +225,39 @@ void Decoder::PrepareHeads(const LayerConfig& layer, const LayerWeights& weights
     const auto prepare = [&](float* row, std::int64_t heads, const FloatVector& bias,
                              const FloatVector& norm) {
       if (!bias.empty()) ops_.add(row, bias.data(), heads * d);
+      if (norm.empty()) return;
       for (std::int64_t head = 0; head < heads; ++head) {
-        float* x = row + head * d;
-        if (!norm.empty()) ops_.rms_norm(x, norm.data(), epsilon, d, x);
-        if (layer.rotates) rotate(x, cosine + t * pairs, sine + t * pairs, pairs);
+        ops_.rms_norm(row + head * d, norm.data(), epsilon, d, row + head * d);
       }
     };
+    const auto rotate_all = [&](float* row, std::int64_t heads, const float* cos,
+                                const float* sin) {
+      if (!layer.rotates) return;
+      for (std::int64_t head = 0; head < heads; ++head) rotate(row + head * d, cos, sin, pairs);
+    };
     float* query = &queries_[t * layer.query_heads * d];
+    float* key = &keys_[t * layer.kv_heads * d];
     prepare(query, layer.query_heads, weights.query_bias, weights.query_norm);
-    prepare(&keys_[t * layer.kv_heads * d], layer.kv_heads, weights.key_bias, weights.key_norm);
-    const std::int64_t value_size = layer.kv_heads * config.value_dim;
-    if (!weights.value_bias.empty()) {
-      ops_.add(&values_[t * value_size], weights.value_bias.data(), value_size);
-    }
+    prepare(key, layer.kv_heads, weights.key_bias, weights.key_norm);
     if (config.temperature_scale != 0) {
       const double steps = std::floor(static_cast<double>(position_ + t) /
                                       static_cast<double>(config.temperature_length));
       const double temperature = 1 + config.temperature_scale * std::log(steps + 1);
       ops_.scale(query, static_cast<float>(temperature), layer.query_heads * d);
+    }
+    if (plan.sinks) {
+      float* moved = &sink_queries_[t * layer.query_heads * d];
+      std::copy_n(query, layer.query_heads * d, moved);
+      std::array<float, kMaxHeadDim> turn;
+      (local ? rope_.local : rope_.global)
+          .Row(plan.sinks->QueryPosition(position_ + t), turn.data(), turn.data() + pairs);
+      rotate_all(moved, layer.query_heads, turn.data(), turn.data() + pairs);
+    }
+    rotate_all(query, layer.query_heads, cosine + t * pairs, sine + t * pairs);
+    rotate_all(key, layer.kv_heads, cosine + t * pairs, sine + t * pairs);
+    const std::int64_t value_size = layer.kv_heads * config.value_dim;
+    if (!weights.value_bias.empty()) {
+      ops_.add(&values_[t * value_size], weights.value_bias.data(), value_size);
     }
   });
 }

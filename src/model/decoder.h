@@ -22,18 +22,26 @@
 #include "kernels/linear.h"
 #include "kernels/vector_ops.h"
 #include "model/language_model.h"
+#include "model/layer_attention.h"
 #include "model/rope.h"
 
 namespace foveate {
 
 struct DecoderOptions {
-  std::int64_t context = 0;  // positions the cache can hold; 0: the model's trained context
+  std::int64_t context = 0;  // positions the cache can hold; 0: DefaultContext()
   std::int64_t chunk = 256;  // most tokens of one Evaluate
   KvType key_type = KvType::kF16;
   KvType value_type = KvType::kF16;
   ActivationMode activations = ActivationMode::kQ8;
   std::optional<RopeScaling> rope_scaling;  // replaces the file's
+  std::optional<AttentionSpec> attention;   // replaces the model's own (see PlanAttention)
 };
+
+// A context without end, for models whose layers all forget: memory does not grow with it.
+inline constexpr std::int64_t kEndlessContext = std::int64_t{1} << 30;
+
+// The context where none is asked for: the model's trained one, or an endless one.
+std::int64_t DefaultContext(const ModelConfig& config, const DecoderOptions& options);
 
 // Bytes of KV cache that a decoder with these options allocates. Throws Error(kInvalidArgument) for
 // cache types that the model's head dimensions do not allow.
@@ -66,8 +74,11 @@ class Decoder {
   void Embed(std::span<const TokenId> tokens);
   void FillRotations();
   void AttentionBlock(const LayerConfig& layer, const LayerWeights& weights,
-                      const PatternPtr& pattern, KvCache& cache);
-  void PrepareHeads(const LayerConfig& layer, const LayerWeights& weights);
+                      const LayerAttentionPlan& plan, KvCache& cache);
+  void AddMovedSinks(const MovedSinks& sinks, AttentionOptions options, const KvCache& cache,
+                     View<float, 3> mixed, View<float, 2> lse);
+  void PrepareHeads(const LayerConfig& layer, const LayerWeights& weights,
+                    const LayerAttentionPlan& plan);
   void FeedForwardBlock(const LayerConfig& layer, const LayerWeights& weights);
   void Normalize(const FloatVector& weight);
   void AddOutput(const PackedMatrix& matrix, const FloatVector& bias, const FloatVector& post_norm);
@@ -80,8 +91,8 @@ class Decoder {
   DecoderOptions options_;
   const VectorOps& ops_;
   RopeTables rope_;
-  std::vector<PatternPtr> patterns_;  // one per layer
-  std::vector<KvCache> caches_;       // one per layer
+  std::vector<LayerAttentionPlan> plans_;  // one per layer
+  std::vector<KvCache> caches_;            // one per layer
   AttentionScratch attention_scratch_;
   Activations activations_;
   std::int64_t position_ = 0;
@@ -93,6 +104,10 @@ class Decoder {
   Buffer<float> keys_;                         // [T, K, D]
   Buffer<float> values_;                       // [T, K, Dv]
   Buffer<float> mixed_;                        // [T, H, Dv], attention's output
+  Buffer<float> lse_;                          // [T, H]
+  Buffer<float> sink_queries_;                 // [T, H, D], rotated for moved sinks
+  Buffer<float> sink_mixed_;                   // [T, H, Dv]
+  Buffer<float> sink_lse_;                     // [T, H]
   Buffer<float> gate_;                         // [T, F]
   Buffer<float> up_;                           // [T, F]
   Buffer<float> global_cosine_, global_sine_;  // [T, rope_dim / 2]

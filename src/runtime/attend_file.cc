@@ -116,8 +116,9 @@ void AddExtraKeys(Context& context, const SafetensorsFile& file, const HeldTenso
   Attention(context, {query.ref(), keys.ref(), values.ref()},
             {.scale = options.scale, .soft_cap = options.soft_cap}, scratch,
             {RefOf(out_view), lse_view});
-  MergeAttention(out_view, lse_view, MakeView(result.out.data(), b, h, n, d),
-                 MakeView(result.lse.data(), b, h, n));
+  MergeAttention(MakeView<const float>(out.data(), b * h * n, d),
+                 MakeView<const float>(lse.data(), b * h * n),
+                 MakeView(result.out.data(), b * h * n, d), MakeView(result.lse.data(), b * h * n));
 }
 
 }  // namespace
@@ -159,8 +160,7 @@ AttendFileResult AttendFile(Context& context, const SafetensorsFile& file,
   result.lse.resize(b * h * n);
   AttentionScratch scratch;
   Attention(context, {query.ref(), key.ref(), value.ref()}, options, scratch,
-            {RefOf(MakeView(result.out.data(), b, h, n, d)),
-             MakeView(result.lse.data(), b, h, n)});
+            {RefOf(MakeView(result.out.data(), b, h, n, d)), MakeView(result.lse.data(), b, h, n)});
   if (file.FindTensor("extra_k") != nullptr || file.FindTensor("extra_v") != nullptr) {
     AddExtraKeys(context, file, query, options, scratch, result);
   }

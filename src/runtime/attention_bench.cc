@@ -264,8 +264,7 @@ Candidate MakeCandidate(const AttentionSpec& spec, const Shape& shape, const Dat
                                                  DivideUp(shape.keys, kTileKeys)),
               .bytes = data.KvBytes()};
   Schedule schedule;
-  made.row.schedule_seconds =
-      Seconds([&] { schedule = Schedule(made.patterns[0], sizes, 64); });
+  made.row.schedule_seconds = Seconds([&] { schedule = Schedule(made.patterns[0], sizes, 64); });
   made.row.tiles = static_cast<double>(schedule.full_tiles() + schedule.partial_tiles());
   made.row.pairs = CountPairs(*made.patterns[0], sizes, schedule);
   return made;
@@ -285,7 +284,8 @@ class AttentionBench {
         made.candidates.push_back(MakeCandidate(spec, shape, made.data, options_.kv));
       }
       // A plain sum over as many bytes as the keys and values take is the limit of few rows.
-      if (FewRows(shape)) made.plain.assign(RoundUp(made.data.KvBytes() / 4, std::int64_t{1} << 16), 1.0f);
+      if (FewRows(shape))
+        made.plain.assign(RoundUp(made.data.KvBytes() / 4, std::int64_t{1} << 16), 1.0f);
     }
     for (int round = -1; round < options_.repetitions; ++round) {
       for (Case& at : cases) MeasureRound(at, round);
@@ -310,8 +310,7 @@ class AttentionBench {
     for (Candidate& candidate : at.candidates) {
       Say(candidate.row, round);
       const double limit = few_rows ? MeasureReading(context_, at.plain) : MeasureFma(context_);
-      const double seconds =
-          Seconds([&] { at.data.Run(context_, candidate.options, scratch_); });
+      const double seconds = Seconds([&] { at.data.Run(context_, candidate.options, scratch_); });
       if (round < 0) {
         CheckResult(at.data, candidate);
       } else {

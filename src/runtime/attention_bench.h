@@ -28,7 +28,7 @@ HeadCounts ParseHeadCounts(const std::string& text);
 struct AttentionBenchOptions {
   std::vector<AttentionSpec> mechanisms;  // what layer 0 does is measured
   std::vector<HeadCounts> heads;
-  std::vector<std::int64_t> lengths;   // keys
+  std::vector<std::int64_t> lengths;    // keys
   std::optional<std::int64_t> queries;  // rows; none: as many as keys
   std::vector<std::int64_t> dims;
   std::vector<ElementType> types;
@@ -43,11 +43,11 @@ struct AttentionBenchRow {
   std::int64_t queries = 0;
   std::int64_t keys = 0;
   std::int64_t dim = 0;
-  std::string type;           // of the tensors, or of the cache
-  double pairs = 0;           // that one head attends
-  double tiles = 0;           // of 64 x 64 that its schedule visits
-  double dense_tiles = 0;     // that there are
-  std::int64_t bytes = 0;     // of keys and values, each once
+  std::string type;        // of the tensors, or of the cache
+  double pairs = 0;        // that one head attends
+  double tiles = 0;        // of 64 x 64 that its schedule visits
+  double dense_tiles = 0;  // that there are
+  std::int64_t bytes = 0;  // of keys and values, each once
   double schedule_seconds = 0;
   double error = 0;  // largest difference to the reference, as a share of its rounding bound
   std::vector<double> seconds;

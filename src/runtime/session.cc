@@ -9,7 +9,7 @@ namespace foveate {
 Session::Session(Context& context, std::shared_ptr<const LanguageModel> model,
                  const DecoderOptions& options)
     : decoder_(context, std::move(model), options), logits_(decoder_.model().config.vocabulary) {
-  tokens_.reserve(decoder_.capacity());
+  tokens_.reserve(std::min<std::int64_t>(decoder_.capacity(), 1 << 16));
 }
 
 std::int64_t Session::Set(std::span<const TokenId> tokens, const EvaluateHooks& hooks) {
