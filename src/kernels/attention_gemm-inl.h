@@ -20,7 +20,7 @@ HWY_BEFORE_NAMESPACE();
 namespace foveate::HWY_NAMESPACE {
 
 // Bytes between the rows at work, all of them asked for, and what is asked for next.
-inline constexpr std::int64_t kFetchAhead = 1024;
+inline constexpr std::int64_t kFetchAhead = 4096;
 
 // Rows of one register block: with 32 registers 8 rows by 2 panels of AVX-512 are 16 sums, and a
 // tile of 64 rows has no rest; NEON has 24 sums of 6 rows, AVX2 12.

@@ -89,16 +89,29 @@ void PackKeys(const TensorRef<2>& keys, float* page) {
   }
 }
 
-void PackValues(const TensorRef<2>& values, std::int64_t panel, float* page) {
+template <typename T>
+HWY_INLINE void PackValuesOf(const TensorRef<2>& values, std::int64_t panel, float* page) {
   const auto [count, dim] = values.shape;
-  for (std::int64_t i = 0; i < dim; i += kPanel) {
-    const std::int64_t columns = std::min(dim - i, kPanel);
-    float* to = page + i / kPanel * panel;
-    for (std::int64_t key = 0; key < count; ++key) {
-      WidenRow(values.At(key, i), values.type, values.strides[1], columns, 1.0f, to + key * kPanel);
-      std::fill(to + key * kPanel + columns, to + (key + 1) * kPanel, 0.0f);
+  for (std::int64_t key = 0; key < count; ++key) {
+    const T* from = reinterpret_cast<const T*>(values.At(key));
+    float* to = page + key * kPanel;
+    for (std::int64_t i = 0; i < dim; i += kPanel, to += panel) {
+      const std::int64_t columns = std::min(dim - i, kPanel);
+      WidenElements(from + i * values.strides[1], values.strides[1], columns, 1.0f, to);
+      std::fill(to + columns, to + kPanel, 0.0f);
     }
-    std::fill(to + count * kPanel, to + kPageKeys * kPanel, 0.0f);
+  }
+  for (std::int64_t i = 0; i < dim; i += kPanel) {
+    float* behind = page + i / kPanel * panel + count * kPanel;
+    std::fill(behind, behind + (kPageKeys - count) * kPanel, 0.0f);
+  }
+}
+
+void PackValues(const TensorRef<2>& values, std::int64_t panel, float* page) {
+  switch (values.type) {
+    case ElementType::kF32: return PackValuesOf<float>(values, panel, page);
+    case ElementType::kF16: return PackValuesOf<Half>(values, panel, page);
+    case ElementType::kBF16: return PackValuesOf<BFloat16>(values, panel, page);
   }
 }
 
