@@ -196,7 +196,7 @@ MachineLimits MeasureMachineLimits(Context& context) {
   MachineLimits limits;
   limits.fma_gflops = BestRate(kRounds, [&] {
     std::atomic<double> total = 0;
-    pool.Run([&](int) {
+    pool.ForEach(pool.size(), [&](std::int64_t, int) {
       float sink = 0;
       total.fetch_add(loops.fma(kOperations, &sink));
     });
@@ -204,7 +204,7 @@ MachineLimits MeasureMachineLimits(Context& context) {
   });
   limits.int8_gmacs = BestRate(kRounds, [&] {
     std::atomic<double> total = 0;
-    pool.Run([&](int) {
+    pool.ForEach(pool.size(), [&](std::int64_t, int) {
       std::int32_t sink = 0;
       total.fetch_add(loops.int8(kOperations, &sink));
     });
@@ -215,8 +215,8 @@ MachineLimits MeasureMachineLimits(Context& context) {
   std::atomic<float> sink = 0;
   limits.read_gb_per_second = BestRate(kRounds, [&] {
     const std::int64_t share = kFloats / pool.size() / 1024 * 1024;
-    pool.Run([&](int worker) {
-      sink.store(loops.read(memory.data() + worker * share, share), std::memory_order_relaxed);
+    pool.ForEach(pool.size(), [&](std::int64_t part, int) {
+      sink.store(loops.read(memory.data() + part * share, share), std::memory_order_relaxed);
     });
     return static_cast<double>(share * pool.size()) * sizeof(float);
   });
