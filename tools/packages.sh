@@ -8,11 +8,11 @@ build_packages=(
 )
 model_packages=(python3 python3-pip)
 test_packages=(
-  libgtest-dev clang-19 libclang-rt-19-dev clang-format-19 dpkg-dev file
+  libgtest-dev clang-19 libclang-rt-19-dev clang-format-19 dpkg-dev file qemu-user
 )
 tidy_packages=(clang-tidy-19)
 arm64_packages=(
-  g++-12-aarch64-linux-gnu qemu-user
+  g++-12-aarch64-linux-gnu
   libhwy-dev:arm64 libfmt-dev:arm64 libpcre2-dev:arm64 libcurl4-openssl-dev:arm64 libssl-dev:arm64
   libedit-dev:arm64 libgtest-dev:arm64
 )

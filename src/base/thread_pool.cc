@@ -43,19 +43,16 @@ ThreadPool::~ThreadPool() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-void ThreadPool::Launch(Function function, void* data) {
-  if (threads_.empty()) {
-    function(data, 0);
-    return;
-  }
+void ThreadPool::Fork(Function function, void* data) {
   function_ = function;
   data_ = data;
-  pending_.store(static_cast<std::uint32_t>(threads_.size()), std::memory_order_relaxed);
+  inside_.store(0, std::memory_order_release);
   epoch_.fetch_add(1, std::memory_order_release);
   epoch_.notify_all();
   function(data, 0);
-  for (std::uint32_t left; (left = pending_.load(std::memory_order_acquire)) != 0;) {
-    WaitWhile(pending_, left);
+  inside_.fetch_or(kClosed, std::memory_order_relaxed);
+  for (std::uint32_t now; (now = inside_.load(std::memory_order_acquire)) != kClosed;) {
+    WaitWhile(inside_, now);
   }
 }
 
@@ -65,9 +62,18 @@ void ThreadPool::WorkerLoop(int worker) {
     WaitWhile(epoch_, seen);
     seen = epoch_.load(std::memory_order_acquire);
     if (stop_) return;
+    if (!Enter()) continue;
     function_(data_, worker);
-    if (pending_.fetch_sub(1, std::memory_order_acq_rel) == 1) pending_.notify_one();
+    if (inside_.fetch_sub(1, std::memory_order_acq_rel) == kClosed + 1) inside_.notify_one();
   }
+}
+
+bool ThreadPool::Enter() {
+  std::uint32_t now = inside_.load(std::memory_order_relaxed);
+  while ((now & kClosed) == 0) {
+    if (inside_.compare_exchange_weak(now, now + 1, std::memory_order_acquire)) return true;
+  }
+  return false;
 }
 
 void ThreadPool::WaitWhile(const std::atomic<std::uint32_t>& word, std::uint32_t old) const {

@@ -194,7 +194,7 @@ double MeasureInt8(Context& context) {
   const LimitLoops loops = LoopsFor(context.isa());
   return Rate([&] {
     std::atomic<double> total = 0;
-    context.pool().Run([&](int) {
+    context.pool().ForEach(context.pool().size(), [&](std::int64_t, int) {
       std::int32_t sink = 0;
       total.fetch_add(loops.int8(kOperations, &sink));
     });
@@ -208,7 +208,7 @@ double MeasureFma(Context& context) {
   const LimitLoops loops = LoopsFor(context.isa());
   return Rate([&] {
     std::atomic<double> total = 0;
-    context.pool().Run([&](int) {
+    context.pool().ForEach(context.pool().size(), [&](std::int64_t, int) {
       float sink = 0;
       total.fetch_add(loops.fma(kOperations, &sink));
     });
@@ -222,8 +222,8 @@ double MeasureReading(Context& context, std::span<const float> memory) {
   const std::int64_t share = std::ssize(memory) / threads / 1024 * 1024;
   std::atomic<float> sink = 0;
   return Rate([&] {
-    context.pool().Run([&](int worker) {
-      sink.store(loops.read(memory.data() + worker * share, share), std::memory_order_relaxed);
+    context.pool().ForEach(threads, [&](std::int64_t part, int) {
+      sink.store(loops.read(memory.data() + part * share, share), std::memory_order_relaxed);
     });
     return static_cast<double>(share * threads) * sizeof(float);
   });
