@@ -37,6 +37,12 @@ Ranges WholeTiles(const Ranges& keys, std::int64_t tile_keys) {
 
 }  // namespace
 
+Range RowTile(const AttentionShape& shape, std::int64_t first_row, std::int64_t tile_rows) {
+  const std::int64_t origin = std::max<std::int64_t>(shape.keys - shape.queries, 0);
+  const std::int64_t end = first_row + tile_rows - (origin + first_row) % tile_rows;
+  return {first_row, std::min(end, shape.queries)};
+}
+
 void AppendTileRuns(const Coverage& cover, std::int64_t tile_keys, std::vector<TileRun>& runs) {
   const Ranges full = WholeTiles(cover.all, tile_keys);
   auto next_full = full.begin();
@@ -61,18 +67,14 @@ Schedule::Schedule(PatternPtr pattern, const AttentionShape& shape, std::int64_t
           shape.queries, shape.keys);
   }
   pattern_->Check(shape);
-  const std::int64_t first_position = std::max<std::int64_t>(shape.keys - shape.queries, 0);
-  items_.reserve(DivideUp(first_position % tile_rows + shape.queries, tile_rows));
-  for (std::int64_t row = 0; row < shape.queries;) {
-    const std::int64_t tile_end = row + tile_rows - (first_position + row) % tile_rows;
-    const Range rows{row, std::min(tile_end, shape.queries)};
-    AddItem(rows);
-    row = rows.end;
+  items_.reserve(shape.queries / tile_rows + 2);
+  for (std::int64_t row = 0; row < shape.queries; row = items_.back().rows.end) {
+    AddItem(RowTile(shape, row, tile_rows));
   }
   order_.resize(items_.size());
   std::iota(order_.begin(), order_.end(), std::int64_t{0});
-  std::stable_sort(order_.begin(), order_.end(), [&](std::int64_t a, std::int64_t b) {
-    return items_[a].tiles > items_[b].tiles;
+  std::sort(order_.begin(), order_.end(), [&](std::int64_t a, std::int64_t b) {
+    return std::pair(-items_[a].tiles, a) < std::pair(-items_[b].tiles, b);
   });
 }
 

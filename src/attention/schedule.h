@@ -21,6 +21,11 @@ struct TileRun {
   bool partial = false;
 };
 
+// The tile of rows that begins at a row: it ends where the next one begins, at a multiple of
+// `tile_rows`, counted in positions where keys >= queries (so that a prompt cut into chunks is cut
+// alike).
+Range RowTile(const AttentionShape& shape, std::int64_t first_row, std::int64_t tile_rows);
+
 // Appends the tiles of `tile_keys` keys that a band of rows visits, in order.
 void AppendTileRuns(const Coverage& cover, std::int64_t tile_keys, std::vector<TileRun>& runs);
 
@@ -35,9 +40,8 @@ class Schedule {
  public:
   Schedule() = default;
 
-  // Row tiles begin at multiples of `tile_rows`, counted in positions where keys >= queries (so
-  // that a prompt cut into chunks is cut alike). Throws what pattern->Check throws, and
-  // Error(kInvalidArgument) for tile_rows outside 1 .. 64 or negative sizes.
+  // Throws what pattern->Check throws, and Error(kInvalidArgument) for tile_rows outside 1 .. 64 or
+  // negative sizes.
   Schedule(PatternPtr pattern, const AttentionShape& shape, std::int64_t tile_rows = 64);
 
   const Pattern& pattern() const { return *pattern_; }

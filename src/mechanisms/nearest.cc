@@ -1,10 +1,8 @@
 #include "mechanisms/nearest.h"
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 namespace foveate {
 namespace {
@@ -32,12 +30,16 @@ std::size_t EditDistance(std::string_view a, std::string_view b) {
 
 std::string NearestNames(std::string_view name, const std::vector<std::string_view>& names) {
   name = name.substr(0, kMostLetters);
-  std::vector<std::string_view> sorted = names;
-  std::stable_sort(sorted.begin(), sorted.end(), [&](std::string_view a, std::string_view b) {
-    return EditDistance(name, a) < EditDistance(name, b);
-  });
-  sorted.resize(std::min(sorted.size(), kShown));
-  return fmt::format("{}", fmt::join(sorted, ", "));
+  std::vector<std::pair<std::size_t, std::string_view>> near;  // distance and name
+  near.reserve(names.size());
+  for (const std::string_view known : names) near.emplace_back(EditDistance(name, known), known);
+  std::sort(near.begin(), near.end());
+  near.resize(std::min(near.size(), kShown));
+  std::string text;
+  for (const auto& [distance, known] : near) {
+    text += (text.empty() ? "" : ", ") + std::string(known);
+  }
+  return text;
 }
 
 }  // namespace foveate

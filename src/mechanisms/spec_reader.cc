@@ -42,8 +42,8 @@ RangedNodes InOrder(RangedNodes nodes, std::string_view what) {
     Throw(ErrorCode::kLimit, "a spec with {} ranges of {}, at most {} are read", nodes.size(), what,
           kMostSpecTerms);
   }
-  std::stable_sort(nodes.begin(), nodes.end(),
-                   [](const auto& a, const auto& b) { return a.first.begin < b.first.begin; });
+  std::sort(nodes.begin(), nodes.end(),
+            [](const auto& a, const auto& b) { return a.first.begin < b.first.begin; });
   for (std::size_t i = 1; i < nodes.size(); ++i) {
     if (nodes[i].first.begin < nodes[i - 1].first.end) {
       Throw(ErrorCode::kInvalidArgument, "{} {} and {} overlap", what,
