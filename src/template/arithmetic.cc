@@ -113,6 +113,16 @@ Value IntegerArithmetic(Operator op, std::int64_t a, std::int64_t b) {
   return result;
 }
 
+// By halves, so that a byte of a short text costs no more than one of a long text.
+Text Repeated(const Text& text, std::int64_t count) {
+  if (count == 0) return {};
+  const Text half = Repeated(text, count / 2);
+  Text whole = half;
+  whole.Append(half);
+  if (count % 2 != 0) whole.Append(text);
+  return whole;
+}
+
 Value Repeat(Runtime& runtime, const Value& value, std::int64_t count) {
   count = std::max<std::int64_t>(count, 0);
   if (const Text* text = AsText(value)) {
@@ -120,9 +130,7 @@ Value Repeat(Runtime& runtime, const Value& value, std::int64_t count) {
     if (text->empty() || count == 0) return runtime.NewText("", Origin::kTemplate);
     if (count > kMaxTextBytes / text->size()) Runtime::CheckTextSize(kMaxTextBytes + 1);
     runtime.ChargeBytes(count * text->size());
-    Text repeated;
-    for (std::int64_t i = 0; i < count; ++i) repeated.Append(*text);
-    return runtime.NewText(std::move(repeated));
+    return runtime.NewText(Repeated(*text, count));
   }
   const List& list = *std::get<List*>(value);
   const auto size = static_cast<std::int64_t>(list.items.size());

@@ -65,6 +65,7 @@ Value FormatPercent(Runtime& runtime, const Text& format, const std::vector<Valu
     out.AppendPart(format, at, sign);
     at = static_cast<std::int64_t>(sign) + 1;
     if (at > format.size()) break;
+    runtime.Charge(1);
     int precision = 6;
     if (at + 2 < format.size() && bytes[at] == '.' && IsDigit(bytes[at + 1])) {
       precision = bytes[at + 1] - '0';
@@ -96,6 +97,7 @@ Value FormatBraces(Runtime& runtime, const Text& format, const Args& args) {
     out.AppendPart(format, at, brace);
     at = brace + 1;
     if (at > bytes.size()) break;
+    runtime.Charge(1);
     if (at < bytes.size() && bytes[at] == bytes[brace]) {
       out.AppendPart(format, at, at + 1);
       ++at;

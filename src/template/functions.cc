@@ -68,6 +68,15 @@ Value CallRaiseException(Runtime& runtime, const Value&, const Args& args) {
   throw Error(ErrorCode::kBadRequest, message->bytes());
 }
 
+// What strftime() makes of `conversion`, in UTF-8: names may come from a locale.
+std::string FormatTime(const std::string& conversion, const std::tm& time) {
+  char buffer[128];
+  const std::size_t written = std::strftime(buffer, sizeof buffer, conversion.c_str(), &time);
+  std::string field;
+  AppendRepairedUtf8({buffer, written}, field);
+  return field;
+}
+
 // Only conversions that are known to be safe reach strftime(); others are kept as they stand.
 Value CallStrftimeNow(Runtime& runtime, const Value&, const Args& args) {
   const BoundArgs bound("strftime_now", args, {"format"});
@@ -77,24 +86,22 @@ Value CallStrftimeNow(Runtime& runtime, const Value&, const Args& args) {
   static constexpr std::string_view kConversions = "aAbBcCdDeFgGhHIjklmMnpPrRStTuUVwWxXyYZ%";
   const std::string& bytes = format->bytes();
   Text out;
-  for (std::size_t at = 0; at < bytes.size(); ++at) {
-    std::size_t size = bytes[at] == '%' ? 2 : 1;
-    if (size == 2 && at + 1 < bytes.size() && bytes[at + 1] == '-') size = 3;
-    const bool converts = size > 1 && at + size <= bytes.size() &&
-                          kConversions.find(bytes[at + size - 1]) != std::string_view::npos;
-    if (!converts) {
-      out.AppendPart(*format, at, at + 1);
+  std::size_t at = 0;
+  while (at < bytes.size()) {
+    if (bytes[at] != '%') {
+      const std::size_t end = std::min(bytes.find('%', at), bytes.size());
+      out.AppendPart(*format, at, end);
+      at = end;
       continue;
     }
-    char buffer[128];
-    const std::string conversion = bytes.substr(at, size);
-    const std::size_t written =
-        std::strftime(buffer, sizeof buffer, conversion.c_str(), &runtime.now());
-    std::string field;
-    AppendRepairedUtf8({buffer, written}, field);  // names may come from a locale
-    out.Append(field, format->OriginAt(static_cast<std::int64_t>(at)));
+    runtime.Charge(1);
+    const std::size_t size = at + 1 < bytes.size() && bytes[at + 1] == '-' ? 3 : 2;
+    const bool converts = at + size <= bytes.size() &&
+                          kConversions.find(bytes[at + size - 1]) != std::string_view::npos;
+    const Origin origin = format->OriginAt(static_cast<std::int64_t>(at));
+    out.Append(converts ? FormatTime(bytes.substr(at, size), runtime.now()) : "%", origin);
     Runtime::CheckTextSize(out.size());
-    at += size - 1;
+    at += converts ? size : 1;
   }
   return runtime.NewText(std::move(out));
 }

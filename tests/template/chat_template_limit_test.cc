@@ -85,6 +85,9 @@ TEST(TemplateLimits, Steps) {
       "{% set s = 'a' * 10000000 %}{% for i in range(100000) %}{{ s == s ~ '' }}"
       "{% endfor %}");
   ExpectLimit("{% set s = 'a' * 16000000 %}{% for i in range(100000) %}{{ 'b' in s }}{% endfor %}");
+  ExpectLimit("{{ strftime_now('%q' * 3000000) }}");
+  ExpectLimit("{{ ('%%' * 3000000) % () }}");
+  ExpectLimit("{{ ('{{' * 3000000).format() }}");
 }
 
 TEST(TemplateLimits, Output) {
