@@ -74,7 +74,7 @@ std::vector<HeadGroup> MakeGroups(const AttentionOptions& options, const Attenti
       HeadGroup next{batch, head / group, head, 0, nullptr};
       const bool own = !options.head_patterns.empty();
       const PatternPtr& pattern = own ? options.head_patterns[head] : shared;
-      next.schedule = &scratch.ScheduleFor(pattern, shape, tile_rows);
+      next.schedule = scratch.ScheduleFor(pattern, shape, tile_rows);
       do {
         ++next.heads;
         ++head;
@@ -309,18 +309,23 @@ float* AttentionScratch::Grown(Buffer<float>& buffer, std::int64_t count) {
   return buffer.data();
 }
 
-const Schedule& AttentionScratch::ScheduleFor(const PatternPtr& pattern,
-                                              const AttentionShape& shape, std::int64_t tile_rows) {
-  for (const auto& entry : schedules_) {
-    if (entry->pattern == pattern && entry->tile_rows == tile_rows &&
-        entry->schedule.shape() == shape) {
-      return entry->schedule;
-    }
+std::shared_ptr<const Schedule> AttentionScratch::ScheduleFor(const PatternPtr& pattern,
+                                                              const AttentionShape& shape,
+                                                              std::int64_t tile_rows) {
+  const auto known = std::find_if(schedules_.begin(), schedules_.end(), [&](const auto& entry) {
+    return entry->pattern == pattern && entry->tile_rows == tile_rows &&
+           entry->schedule.shape() == shape;
+  });
+  std::shared_ptr<const Entry> entry;
+  if (known != schedules_.end()) {
+    entry = *known;
+  } else {
+    entry = std::make_shared<const Entry>(
+        Entry{pattern, tile_rows, Schedule(pattern, shape, tile_rows)});
+    if (schedules_.size() == kRememberedSchedules) schedules_.erase(schedules_.begin());
+    schedules_.push_back(entry);
   }
-  if (schedules_.size() == kRememberedSchedules) schedules_.erase(schedules_.begin());
-  schedules_.push_back(std::make_shared<const Entry>(
-      Entry{pattern, tile_rows, Schedule(pattern, shape, tile_rows)}));
-  return schedules_.back()->schedule;
+  return {entry, &entry->schedule};
 }
 
 void Attention(Context& context, const AttentionInputs& inputs, const AttentionOptions& options,
@@ -340,7 +345,7 @@ void Attention(Context& context, const AttentionInputs& inputs, const AttentionO
   for (const HeadGroup& group : groups) {
     row_tiles = std::max(row_tiles, group.schedule->items().size());
   }
-  const bool pack = static_cast<std::int64_t>(row_tiles) > kFewRowTiles;
+  const bool pack = static_cast<std::int64_t>(row_tiles) > kFewRowTiles && shape.keys > 0;
   TensorData data(AttentionKernelsFor(context.isa()), inputs, outputs, pack);
   AttentionCall call{data, used, used.scale.value_or(1 / std::sqrt(static_cast<float>(dim))), {}};
   if (!pack) {

@@ -16,6 +16,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -51,8 +52,9 @@ class AttentionScratch {
   float* ReservePacked(std::int64_t count) { return Grown(packed_, count); }
 
   // The schedule of these arguments, built unless it is one of the last few asked for.
-  const Schedule& ScheduleFor(const PatternPtr& pattern, const AttentionShape& shape,
-                              std::int64_t tile_rows);
+  std::shared_ptr<const Schedule> ScheduleFor(const PatternPtr& pattern,
+                                              const AttentionShape& shape,
+                                              std::int64_t tile_rows);
 
  private:
   struct Entry;
