@@ -53,8 +53,7 @@ class AttentionScratch {
 
   // The schedule of these arguments, built unless it is one of the last few asked for.
   std::shared_ptr<const Schedule> ScheduleFor(const PatternPtr& pattern,
-                                              const AttentionShape& shape,
-                                              std::int64_t tile_rows);
+                                              const AttentionShape& shape, std::int64_t tile_rows);
 
  private:
   struct Entry;
