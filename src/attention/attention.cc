@@ -91,11 +91,18 @@ std::vector<HeadGroup> MakeGroups(const AttentionOptions& options, const Attenti
 class TensorData : public AttentionData {
  public:
   TensorData(const AttentionKernels& kernels, const AttentionInputs& in,
-             const AttentionOutputs& out, bool pack)
+             const AttentionOutputs& out, bool pack, bool few_rows)
       : kernels_(kernels), in_(in), out_(out), pages_(DivideUp(in.key.shape[2], kPageKeys)) {
     layout_ = {.key_dim = in.key.shape[3], .value_dim = in.value.shape[3]};
-    layout_.value_panel = (pack ? pages_ : 1) * kPageKeys * kPanel;
     pack_ = pack;
+    layout_.in_place = !pack && few_rows && CanReadInPlace();
+    if (layout_.in_place) {
+      layout_.row_type = in.key.type;
+      layout_.key_stride = in.key.strides[2];
+      layout_.value_stride = in.value.strides[2];
+    } else {
+      layout_.value_panel = (pack ? pages_ : 1) * kPageKeys * kPanel;
+    }
   }
 
   const PageLayout& layout() const override { return layout_; }
@@ -124,6 +131,11 @@ class TensorData : public AttentionData {
 
   KeyTile Tile(const HeadGroup& group, std::int64_t tile, float* memory) const override {
     const std::int64_t head = group.batch * in_.key.shape[1] + group.kv_head;
+    if (layout_.in_place) {
+      const TensorRef<2> keys = Page(in_.key, head, tile);
+      return {
+          .keys = keys.data, .values = Page(in_.value, head, tile).data, .count = keys.shape[0]};
+    }
     float* keys = memory;
     float* values = memory + kPageKeys * layout_.key_dim;
     if (pack_) {
@@ -132,7 +144,8 @@ class TensorData : public AttentionData {
     } else {
       PackTile(head, tile, keys, values);
     }
-    return {reinterpret_cast<const std::byte*>(keys), reinterpret_cast<const std::byte*>(values)};
+    return {.keys = reinterpret_cast<const std::byte*>(keys),
+            .values = reinterpret_cast<const std::byte*>(values)};
   }
 
   void Store(std::int64_t batch, std::int64_t head, std::int64_t row, const float* out,
@@ -154,6 +167,12 @@ class TensorData : public AttentionData {
       case ElementType::kF16: reinterpret_cast<Half*>(to)[at] = ToHalf(value); break;
       case ElementType::kBF16: reinterpret_cast<BFloat16*>(to)[at] = ToBFloat16(value); break;
     }
+  }
+
+  // The kernel reads whole panels of value rows.
+  bool CanReadInPlace() const {
+    return in_.key.type == in_.value.type && in_.key.strides[3] == 1 && in_.value.strides[3] == 1 &&
+           layout_.value_dim % kPanel == 0;
   }
 
   float* PackedKeys(std::int64_t index, std::int64_t page) const {
@@ -240,7 +259,7 @@ class CacheData : public AttentionData {
   }
 
   KeyTile Tile(const HeadGroup& group, std::int64_t tile, float*) const override {
-    return {cache_.Keys(tile, group.kv_head), cache_.Values(tile, group.kv_head)};
+    return {.keys = cache_.Keys(tile, group.kv_head), .values = cache_.Values(tile, group.kv_head)};
   }
 
   void Store(std::int64_t, std::int64_t head, std::int64_t row, const float* out,
@@ -346,7 +365,8 @@ void Attention(Context& context, const AttentionInputs& inputs, const AttentionO
     row_tiles = std::max(row_tiles, group.schedule->items().size());
   }
   const bool pack = static_cast<std::int64_t>(row_tiles) > kFewRowTiles && shape.keys > 0;
-  TensorData data(AttentionKernelsFor(context.isa()), inputs, outputs, pack);
+  const bool few_rows = queries * (heads / kv_heads) <= kDirectRows;
+  TensorData data(AttentionKernelsFor(context.isa()), inputs, outputs, pack, few_rows);
   AttentionCall call{data, used, used.scale.value_or(1 / std::sqrt(static_cast<float>(dim))), {}};
   if (!pack) {
     call.groups = groups;

@@ -22,6 +22,11 @@ namespace foveate::HWY_NAMESPACE {
 // Bytes between the rows at work, all of them asked for, and what is asked for next.
 inline constexpr std::int64_t kFetchAhead = 4096;
 
+// Into L2: a fetch into L1 would hold one of its few miss buffers for the latency of the memory.
+// But bytes that are widened keep a core busy long enough, and profit from being in L1.
+template <class Source>
+inline constexpr int kFetchLevel = Source::kElement == 1 ? 3 : 2;
+
 // Rows of one register block: with 32 registers 8 rows by 2 panels of AVX-512 are 16 sums, and a
 // tile of 64 rows has no rest; NEON has 24 sums of 6 rows, AVX2 12.
 inline constexpr int kTileRows = kVectorRegisters == 32 && kLanes == 16 ? 8 : 6;
@@ -55,9 +60,11 @@ struct RowSource {  // as they lie in a page
  private:
   static HWY_INLINE VF LoadAny(const float* from) { return Load(from); }
   static HWY_INLINE VF LoadAny(const Half* from) { return LoadHalf(from); }
+  static HWY_INLINE VF LoadAny(const BFloat16* from) { return LoadBFloat16(from); }
 };
 using F32Source = RowSource<float>;
 using HalfSource = RowSource<Half>;
+using BFloat16Source = RowSource<BFloat16>;
 
 struct Q8KeySource {  // rows are dimensions: 32 rows share the scales of their keys
   static constexpr std::int64_t kDepthBlock = kQ8Block;  // From() at multiples of this only
@@ -128,7 +135,7 @@ HWY_INLINE void RegisterBlock(const Left& a, const Source& b, const Product& pro
   for (std::int64_t k = 0; k < product.depth; ++k) {
     HWY_UNROLL(4)
     for (int i = 0; i < kBytes; i += 64) {
-      __builtin_prefetch(reinterpret_cast<const void*>(fetch + i));
+      __builtin_prefetch(reinterpret_cast<const void*>(fetch + i), 0, kFetchLevel<Source>);
     }
     fetch += kBytes;
     // The shorter side waits in registers, the longer passes by, or the sums would spill.

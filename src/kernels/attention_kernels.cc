@@ -150,7 +150,7 @@ inline void Scores(const RowBlock& block) {
   for (int i = 0; i < block.visible_count; ++i) {
     const VisibleTile& visible = block.visible[i];
     const KeyTile& tile = call.step.tiles[visible.tile];
-    VisitKeys(call.layout, tile.keys, call.scratch.scales, ScoreTile{block, visible});
+    VisitKeys(call.layout, tile, call.scratch.scales, call.scratch.keys, ScoreTile{block, visible});
     if (call.rows.ops.any()) ApplyScoreOps(block, visible);
     if (tile.bits == nullptr) continue;
     for (std::int64_t row = 0; row < block.count; ++row) {
@@ -246,7 +246,7 @@ inline bool NeedsCare(const Call& call, const VisibleTile& visible) {
   const KeyTile& tile = call.step.tiles[visible.tile];
   if (tile.bits == nullptr) return false;
   bool finite = true;
-  VisitValues(call.layout, tile.values, call.scratch.scales,
+  VisitValues(call.layout, tile, call.scratch.scales,
               CheckFinite{visible.columns, call.layout.value_width(), finite});
   return !finite;
 }
@@ -273,17 +273,16 @@ inline void Values(const RowBlock& block, const std::array<bool, kPiecePages>& c
   const Call& call = block.call;
   for (int i = 0; i < block.visible_count;) {
     const VisibleTile& visible = block.visible[i];
-    const std::byte* values = call.step.tiles[visible.tile].values;
+    const KeyTile& tile = call.step.tiles[visible.tile];
     if (careful[visible.tile]) {
-      VisitValues(call.layout, values, call.scratch.scales,
-                  CarefulValueTile{block, visible, i > 0});
+      VisitValues(call.layout, tile, call.scratch.scales, CarefulValueTile{block, visible, i > 0});
       ++i;
       continue;
     }
     const int last = i + Adjoining(block, i);
     const std::int64_t first = visible.tile * kPageKeys + visible.columns.begin;
     const std::int64_t end = block.visible[last].tile * kPageKeys + block.visible[last].columns.end;
-    VisitValues(call.layout, values, call.scratch.scales,
+    VisitValues(call.layout, tile, call.scratch.scales,
                 ValueTile{block, first, end - first, visible.columns.begin, i > 0});
     i = last + 1;
   }
@@ -314,9 +313,9 @@ inline PageLayout ConvertStep(const Call& call, AttentionStep& step) {
     KeyTile& page = step.tiles[tile];
     float* keys = call.scratch.keys + tile * kPageKeys * dim;
     float* values = call.scratch.values + tile * kPageKeys * kPanel;
-    VisitKeys(call.layout, page.keys, call.scratch.scales,
+    VisitKeys(call.layout, page, call.scratch.scales, nullptr,
               PackPanels{0, dim, 0, kPageKeys, keys, dim * kPanel});
-    VisitValues(call.layout, page.values, call.scratch.scales,
+    VisitValues(call.layout, page, call.scratch.scales,
                 PackPanels{0, kPageKeys, 0, call.layout.value_width(), values, packed.value_panel});
     page.keys = reinterpret_cast<const std::byte*>(keys);
     page.values = reinterpret_cast<const std::byte*>(values);
@@ -336,7 +335,7 @@ void AttendStep(const PageLayout& stored, const AttentionRows& rows, const Atten
   PageLayout layout = stored;
   std::int64_t block_rows = kTileRows;
   if (!stored.packed()) {
-    if (rows.count > kDirectRows) {
+    if (rows.count > kDirectRows && !stored.in_place) {
       layout = ConvertStep({stored, rows, step, scratch, state}, converted);
     } else {
       block_rows = DirectRows(std::min<std::int64_t>(rows.count, kTileRows));

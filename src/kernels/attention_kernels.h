@@ -65,6 +65,7 @@ struct KeyTile {
   const std::byte* keys = nullptr;
   const std::byte* values = nullptr;
   std::int64_t first_key = 0;
+  std::int64_t count = kPageKeys;  // keys that there are; fewer in the last tile of a tensor
   // [tokens]: which of the 64 keys each token sees; nullptr: every token sees all of them.
   const std::uint64_t* bits = nullptr;
 };

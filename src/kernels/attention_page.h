@@ -22,6 +22,7 @@
 #include <cstdint>
 
 #include "base/checked.h"
+#include "base/tensor_ref.h"
 
 namespace foveate {
 
@@ -41,6 +42,13 @@ struct PageLayout {
   std::int64_t value_panel = 0;  // packed: floats from one panel of values to the next; else 0
 
   bool packed() const { return value_panel > 0; }  // f32 panels, made for one call
+
+  // Rows of a caller's tensor, read where they lie: elements of `row_type`, side by side, rows as
+  // many elements apart. For few query rows, which would not repay packing.
+  ElementType row_type = ElementType::kF32;
+  std::int64_t key_stride = 0;
+  std::int64_t value_stride = 0;
+  bool in_place = false;
 
   std::int64_t value_width() const { return RoundUp(value_dim, kPanel); }
 

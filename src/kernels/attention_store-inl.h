@@ -13,6 +13,7 @@
 #endif
 
 #include "kernels/attention_gemm-inl.h"
+#include "kernels/attention_pack-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace foveate::HWY_NAMESPACE {
@@ -98,11 +99,16 @@ HWY_INLINE const float* WidenScales(const std::byte* from, std::int64_t count, f
   return scales;
 }
 
-// Calls visitor(source) with the keys of a block as a source of the type in which they lie.
-// `scales` is room for D / 32 * 64 floats.
+// Calls visitor(source) with the keys of a tile as a source of the type in which they lie. `scales`
+// is room for D / 32 * 64 floats, `page` for a converted page: keys in place become panels.
 template <class Visitor>
-HWY_INLINE void VisitKeys(const PageLayout& layout, const std::byte* block, float* scales,
+HWY_INLINE void VisitKeys(const PageLayout& layout, const KeyTile& tile, float* scales, float* page,
                           const Visitor& visitor) {
+  const std::byte* block = tile.keys;
+  if (layout.in_place) {
+    PackKeys({block, layout.row_type, {tile.count, layout.key_dim}, {layout.key_stride, 1}}, page);
+    return visitor(PanelSource{page, layout.key_dim * kPanel});
+  }
   if (layout.packed()) {
     return visitor(PanelSource{reinterpret_cast<const float*>(block), layout.key_dim * kPanel});
   }
@@ -116,11 +122,23 @@ HWY_INLINE void VisitKeys(const PageLayout& layout, const std::byte* block, floa
   }
 }
 
-// The same for the values of a block.
+// The same for the values of a tile.
 template <class Visitor>
-HWY_INLINE void VisitValues(const PageLayout& layout, const std::byte* block, float* scales,
+HWY_INLINE void VisitValues(const PageLayout& layout, const KeyTile& tile, float* scales,
                             const Visitor& visitor) {
+  const std::byte* block = tile.values;
   const std::int64_t width = layout.value_width();
+  if (layout.in_place) {
+    const std::int64_t stride = layout.value_stride;
+    switch (layout.row_type) {
+      case ElementType::kF32:
+        return visitor(F32Source{reinterpret_cast<const float*>(block), stride});
+      case ElementType::kF16:
+        return visitor(HalfSource{reinterpret_cast<const Half*>(block), stride});
+      case ElementType::kBF16:
+        return visitor(BFloat16Source{reinterpret_cast<const BFloat16*>(block), stride});
+    }
+  }
   if (layout.packed()) {
     return visitor(PanelSource{reinterpret_cast<const float*>(block), layout.value_panel});
   }
