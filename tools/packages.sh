@@ -4,7 +4,7 @@
 build_packages=(
   cmake ninja-build g++ pkg-config ca-certificates
   libhwy-dev nlohmann-json3-dev libfmt-dev libcli11-dev libcurl4-openssl-dev libssl-dev libedit-dev
-  libpcre2-dev
+  libpcre2-dev libstb-dev
 )
 model_packages=(python3 python3-pip)
 test_packages=(

@@ -54,6 +54,8 @@ int Main(int argc, char** argv) {
   AddCheckVerb(app, work);
   AddInspectVerb(app, work);
   AddAttendVerb(app, work);
+  AddMechanismsVerb(app, work);
+  AddShowVerb(app, work);
   AddBenchVerb(app, work);
   AddInfoVerb(app, work);
   AddPullVerb(app, work);

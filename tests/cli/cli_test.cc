@@ -146,6 +146,61 @@ TEST_F(CliTest, InspectInfoAndListDescribe) {
   EXPECT_TRUE(json::parse(Run("list --json").out).empty());
 }
 
+TEST_F(CliTest, MechanismsAreListedAndExplained) {
+  const json list = json::parse(Run("mechanisms --json").out);
+  EXPECT_GE(list.size(), 22u);
+  EXPECT_NE(Run("mechanisms").out.find("sink_window"), std::string::npos);
+  const Outcome one = Run("mechanisms streaming");
+  EXPECT_NE(one.out.find("first keys, always visible"), std::string::npos) << one.out;
+  EXPECT_EQ(json::parse(Run("mechanisms power --json").out)["parameters"][0]["default"], "64");
+  ExpectRefusal("mechanisms windw", "window");
+}
+
+TEST_F(CliTest, ShowDrawsAndCounts) {
+  EXPECT_EQ(Run("show causal --length 3").out.substr(0, 96),
+            "causal\n3 queries (down) x 3 keys; a cell is 1 x 1: █ full ▒ partial · empty\n\n"
+            "██····");
+  const json causal = json::parse(
+      Run("show causal,full --length 6 --keys 8 --heads 8/2 --dim 16 --tiles 2 --json --slices")
+          .out)["specs"];
+  ASSERT_EQ(causal.size(), 2u);
+  EXPECT_EQ(causal[0]["pairs"], 33);
+  EXPECT_EQ(causal[0]["flops"], 4 * 33 * 16 * 8);
+  EXPECT_EQ(causal[0]["tiles"], json({{"full", 6}, {"partial", 3}, {"total", 12}}));
+  EXPECT_EQ(causal[0]["kv_bytes"], 64 * 16 * 2 * 2 * 2);
+  EXPECT_EQ(causal[0]["slices"], "slices:slices=0x6x0x8xcausal");
+  EXPECT_EQ(causal[1]["density"], 1.0);
+  const json layers = json::parse(
+      Run("show '0=full;1-=heads(0=causal;1-=window:size=4)' -n 9 --layer 2 --head 3 --json").out);
+  EXPECT_EQ(layers["specs"][0]["spec"], "window:left=3,right=0");
+  const json reach =
+      json::parse(Run("show power:block=64 --length 8192 --receptive-field 30 --json").out);
+  EXPECT_EQ(reach["specs"][0]["reach_per_layer"], json({10, 35, 75, 110, 126, 128}));
+}
+
+// A second is far less than an N x N mask would take.
+TEST_F(CliTest, ShowIsQuickForAMillionPositions) {
+  const auto start = std::chrono::steady_clock::now();
+  const Outcome outcome = Run("show window:size=1024,causal,power --length 1000000 --json");
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_EQ(json::parse(outcome.out)["specs"][1]["pairs"], 500000500000);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(60));
+}
+
+TEST_F(CliTest, ShowWritesPictures) {
+  EXPECT_EQ(Run("show causal -n 500 -o " + Path("mask.svg")).status, 0);
+  EXPECT_EQ(Slurp(Path("mask.svg")).substr(0, 5), "<svg ");
+  EXPECT_EQ(Run("show causal -n 500 -o " + Path("mask.png")).status, 0);
+  EXPECT_EQ(Slurp(Path("mask.png")).substr(1, 3), "PNG");
+  ExpectRefusal("show causal -o " + Path("mask.bmp"), ".png");
+  ExpectRefusal("show causal -o /no/such/folder/mask.svg", "/no/such/folder/mask.svg");
+  ExpectRefusal("show causal -o /no/such/folder/mask.png", "/no/such/folder/mask.png");
+  ExpectRefusal("show windw", "window");
+  ExpectRefusal("show causal --heads 3/2", "--heads");
+  ExpectRefusal("show causal --length 0", "length");
+  ExpectRefusal("show document:cu=0/9 --length 10", "cu_q[1] is 9");
+}
+
 TEST_F(CliTest, BenchPrintsRowsAndLimits) {
   const Outcome outcome =
       Run("bench llm " + Path("tiny.gguf") + " --prompt 16 --gen 4 --depth 0,32 --reps 2 --json");

@@ -15,6 +15,10 @@
 #include "tests/support/pattern_check.h"
 
 namespace foveate {
+namespace mechanisms {
+Mechanism skip();  // softmax/skip.cc
+}
+
 namespace {
 
 using namespace testing;
@@ -213,6 +217,24 @@ TEST(Registry, NamesAreUnique) {
     }
   }
   EXPECT_GE(names.size(), 22u);
+}
+
+// The file that docs/add-a-mechanism.md shows, which is not in the registry.
+TEST(AddAMechanism, TheExampleWorks) {
+  const Mechanism mechanism = mechanisms::skip();
+  const AttentionShape shape{90, 130};
+  Params params(mechanism);
+  params.Set("gap", ParamFromText(mechanism, mechanism.params.front(), "7"));
+  params.Complete();
+  const PatternPtr pattern = mechanism.pattern(params);
+  for (std::int64_t row = 0; row < shape.queries; ++row) {
+    const std::int64_t i = shape.Position(row);
+    for (std::int64_t j = 0; j < shape.keys; ++j) {
+      ASSERT_EQ(pattern->Attends(shape, row, j), j == i || i - j >= 7);
+    }
+  }
+  std::mt19937 random(1);
+  ExpectPatternHolds(pattern, shape, random);
 }
 
 TEST(KeptKeys, AreNoMoreThanLaterRowsSee) {
