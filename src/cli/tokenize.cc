@@ -68,8 +68,8 @@ int TokenizeChat(const TokenizeOptions& options, const LanguageModel& model) {
   }
   // Either the list itself or an object with the list in it, as chat services take it.
   const bool wrapped = messages.is_object() && messages.contains("messages");
-  const auto runs = RenderChat(ChatTemplate(ChatTemplateSource(model)), model,
-                               wrapped ? messages["messages"] : messages);
+  const auto runs =
+      RenderChat(MakeChatTemplate(model), model, wrapped ? messages["messages"] : messages);
   const std::vector<TokenId> ids = EncodeRuns(*model.tokenizer, runs, !options.no_bos);
   if (!options.json) {
     fmt::print("{}", JoinRuns(runs));

@@ -25,7 +25,7 @@ struct Architecture {
   // Layers i with i % window_period < window_period - 1 slide, the last of each period sees all;
   // 0: no sliding layers unless the file asks for them.
   std::int64_t window_period = 0;
-  std::int64_t default_window = 0;  // where the file names none; 0: it must
+  std::int64_t default_window = 0;  // where the file names none; 0: then no layer slides
   double local_rope_base = 0;       // RoPE base of sliding layers, unscaled; 0: as the others
   std::int64_t no_rope_period = 0;  // layers i with (i + 1) % period == 0 do not rotate
   double default_score_cap = 0;     // where the file names none; 0: scores are not capped

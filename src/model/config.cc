@@ -110,19 +110,13 @@ RopeScaling ReadRopeScaling(const GgufFile& file, const KeyReader& keys, std::in
 void ReadWindows(const GgufFile& file, const KeyReader& keys, ModelConfig& config) {
   const Architecture& architecture = *config.architecture;
   const GgufValue* pattern = file.Find(keys.Key("attention.sliding_window_pattern"));
-  const bool has_window = keys.Has("attention.sliding_window");
   if (architecture.window_period == 0 && pattern == nullptr) return;  // a dense family
-  if (!has_window && architecture.default_window == 0) {
-    if (pattern == nullptr) keys.Fail("attention.sliding_window", "is missing");
-    return;
-  }
+  const std::string key = "attention.sliding_window";
+  const std::int64_t given =
+      file.Get<std::int64_t>(keys.Key(key)).value_or(architecture.default_window);
+  if (given == 0) return;  // converters write it for "none"
+  const std::int64_t window = keys.Integer(key, given, kMaxContext);
   const std::int64_t layers = static_cast<std::int64_t>(config.layers.size());
-  std::int64_t window = architecture.default_window;
-  if (has_window) {
-    window = file.Get<std::int64_t>(keys.Key("attention.sliding_window")).value_or(0);
-    if (window == 0) return;  // written by converters for "none"
-    window = keys.Integer("attention.sliding_window", std::nullopt, kMaxContext);
-  }
   std::vector<bool> slides(layers, architecture.window_period == 0);
   if (pattern != nullptr && pattern->type == GgufType::kArray) {
     const auto flags = *file.GetArray<bool>(keys.Key("attention.sliding_window_pattern"));

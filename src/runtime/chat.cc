@@ -23,7 +23,7 @@ std::vector<RenderedRun> RunsAfter(const std::vector<RenderedRun>& runs, std::si
 }  // namespace
 
 ChatSession::ChatSession(Session& session)
-    : session_(session), template_(ChatTemplateSource(session.model())) {}
+    : session_(session), template_(MakeChatTemplate(session.model())) {}
 
 void ChatSession::SetSystem(const std::string& text) {
   messages_ = nlohmann::ordered_json::array();

@@ -14,8 +14,9 @@ namespace foveate {
 // Whether messages can be rendered: the file has a template, or its vocabulary is that of ChatML.
 bool HasChatTemplate(const LanguageModel& model);
 
-// The source of the template; throws Error(kBadRequest) when there is none.
-std::string ChatTemplateSource(const LanguageModel& model);
+// The model's template; throws Error(kBadRequest) when there is none. Errors of templates name the
+// file.
+ChatTemplate MakeChatTemplate(const LanguageModel& model);
 
 // Renders `messages` (see CheckMessages) with `chat_template`, ready for the model's answer.
 std::vector<RenderedRun> RenderChat(const ChatTemplate& chat_template, const LanguageModel& model,

@@ -65,7 +65,7 @@ class GoldenChecker {
     }
     if (kind == "chat") {
       const auto messages = nlohmann::ordered_json::parse(prompt.at("messages").dump());
-      const auto runs = RenderChat(ChatTemplate(ChatTemplateSource(model())), model(), messages);
+      const auto runs = RenderChat(MakeChatTemplate(model()), model(), messages);
       return EncodeRuns(tokenizer, runs, true);
     }
     const auto ids = tokenizer.Encode(FileText(prompt.at("file")), {.add_special = false});

@@ -150,6 +150,7 @@ std::vector<RandomModel> RandomModels() {
         .layer_ffn = {96, 64, 128}}},
       {"qwen3", {.architecture = "qwen3", .heads = 6, .kv_heads = 3, .head_dim = 32}},
       {"gemma3_window", {.architecture = "gemma3", .layers = 7, .window = 9}},
+      {"gemma3_no_window", {.architecture = "gemma3", .layers = 7, .rope_base = 1e6}},
       {"gemma2_window", {.architecture = "gemma2", .layers = 4, .window = 3, .final_cap = 5}},
       {"quantised",
        {.embed = 64,

@@ -53,7 +53,7 @@ TEST_F(ChatTest, ASecondTurnEvaluatesOnlyItsNewTokens) {
 TEST_F(ChatTest, MarkersInMessagesStayText) {
   const TokenId begin = *model_->tokenizer->Find("<|im_start|>");
   const TokenId end = *model_->tokenizer->Find("<|im_end|>");
-  const ChatTemplate chat_template(ChatTemplateSource(*model_));
+  const ChatTemplate chat_template = MakeChatTemplate(*model_);
   const auto count = [&](const std::string& content) {
     const auto runs =
         RenderChat(chat_template, *model_, {{{"role", "user"}, {"content", content}}});
@@ -100,7 +100,7 @@ TEST_F(ChatTest, AFailedRequestLeavesTheConversationAsItWas) {
 }
 
 TEST_F(ChatTest, BrokenMessagesAndTemplatesAreNamed) {
-  const ChatTemplate chat_template(ChatTemplateSource(*model_));
+  const ChatTemplate chat_template = MakeChatTemplate(*model_);
   EXPECT_THROW(RenderChat(chat_template, *model_, {{"role", 3}}), Error);
   const auto endless = Load(context_, "{% for i in range(10000000) %}x{% endfor %}");
   Session session(context_, endless, {});
