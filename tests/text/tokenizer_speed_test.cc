@@ -6,27 +6,12 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/build_kind.h"
 #include "tests/text/tokenizer_fixtures.h"
 #include "text/tokenizer.h"
 
 namespace foveate {
 namespace {
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define FOVEATE_SANITIZED 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define FOVEATE_SANITIZED 1
-#endif
-
-// Whether this build runs at the speed that users get: optimised, unchecked, not emulated.
-#if defined(NDEBUG) && defined(__x86_64__) && !defined(FOVEATE_SANITIZED)
-constexpr bool kFullSpeed = true;
-#else
-constexpr bool kFullSpeed = false;
-#endif
 
 template <typename Work>
 double CpuSeconds(Work&& work) {
