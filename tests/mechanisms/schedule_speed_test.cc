@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::int64_t kLength = 131072;
 
-constexpr double kPatience = testing::kFullSpeed ? 1 : 20;
+constexpr double kPatience = kFullSpeed ? 1 : 20;
 
 std::string Repeated(int count, const std::string& separator, auto item) {
   std::string text;

@@ -15,7 +15,6 @@ namespace {
 
 using testing::BestCpuSeconds;
 using testing::CpuSeconds;
-using testing::kFullSpeed;
 
 // Anything quadratic would take minutes.
 void ExpectLinear(const Tokenizer& tokenizer, const std::string& name,
