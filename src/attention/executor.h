@@ -5,7 +5,7 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
+#include <memory>
 #include <vector>
 
 #include "attention/attention.h"
@@ -20,7 +20,7 @@ struct HeadGroup {
   std::int64_t kv_head = 0;
   std::int64_t first_head = 0;
   std::int64_t heads = 1;
-  const Schedule* schedule = nullptr;
+  std::shared_ptr<const Schedule> schedule;
 };
 
 class AttentionData {
