@@ -1,7 +1,11 @@
 #include "attention/attention.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <optional>
 #include <utility>
 
 #include "attention/executor.h"
@@ -21,6 +25,12 @@ constexpr std::int64_t kPackedFloats = std::int64_t{16} << 20;
 // With no more row tiles than this, tiles are packed as they are needed instead.
 constexpr std::int64_t kFewRowTiles = 2;
 
+// No extent is larger, nor has a tensor more elements: sizes of work cannot overflow.
+constexpr std::int64_t kMaxExtent = std::int64_t{1} << 40;
+constexpr std::int64_t kMaxElements = std::int64_t{1} << 56;
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
 void CheckOptions(const AttentionOptions& options, std::int64_t heads) {
   if (!(options.soft_cap >= 0) || !std::isfinite(options.soft_cap)) {
     Throw(ErrorCode::kInvalidArgument, "attention: soft cap {}, expected 0 (none) or more, finite",
@@ -38,10 +48,57 @@ void CheckOptions(const AttentionOptions& options, std::int64_t heads) {
   check_count("head patterns", options.head_patterns.size());
   check_count("ALiBi slopes", options.alibi_slopes.size());
   check_count("sinks", options.sinks.size());
+  for (std::size_t head = 0; head < options.alibi_slopes.size(); ++head) {
+    if (std::isfinite(options.alibi_slopes[head])) continue;
+    Throw(ErrorCode::kInvalidArgument, "attention: ALiBi slope of head {} is {}, expected a number",
+          head, options.alibi_slopes[head]);
+  }
+  for (std::size_t head = 0; head < options.sinks.size(); ++head) {
+    if (options.sinks[head] < kInfinity) continue;  // not so of NaN
+    Throw(ErrorCode::kInvalidArgument,
+          "attention: sink of head {} is {}, expected a number or -infinity", head,
+          options.sinks[head]);
+  }
 }
 
-std::string ShapeText(const std::array<std::int64_t, 4>& shape) {
-  return fmt::format("[{}, {}, {}, {}]", shape[0], shape[1], shape[2], shape[3]);
+template <std::size_t kRank>
+std::string ShapeText(const std::array<std::int64_t, kRank>& shape) {
+  return fmt::format("[{}]", fmt::join(shape, ", "));
+}
+
+// Every element can be addressed, and there is memory that holds them. Works on any kind of view,
+// of extents that are not negative.
+template <typename Tensor>
+void CheckMemory(const char* name, const Tensor& tensor) {
+  std::optional<std::uint64_t> elements = 1;
+  std::optional<std::uint64_t> span = 1;
+  for (std::size_t axis = 0; axis < tensor.shape.size(); ++axis) {
+    const auto extent = static_cast<std::uint64_t>(tensor.shape[axis]);
+    if (extent > kMaxExtent) span = std::nullopt;
+    if (elements) elements = CheckedMul(*elements, extent);
+    const auto stride = static_cast<std::uint64_t>(tensor.strides[axis]);
+    const std::uint64_t distance = tensor.strides[axis] < 0 ? 0 - stride : stride;
+    const auto reach = CheckedMul(extent > 0 ? extent - 1 : 0, distance);
+    if (span) span = reach ? CheckedAdd(*span, *reach) : std::nullopt;
+  }
+  if (!elements || *elements > kMaxElements || !span || *span > kMaxElements) {
+    Throw(ErrorCode::kLimit, "attention: {} {} with strides {} is more than memory can address",
+          name, ShapeText(tensor.shape), ShapeText(tensor.strides));
+  }
+  if (*elements > 0 && tensor.data == nullptr) {
+    Throw(ErrorCode::kInvalidArgument, "attention: {} has no data", name);
+  }
+}
+
+// What is written must not be the same memory twice.
+template <typename Tensor>
+void CheckWritable(const char* name, const Tensor& tensor) {
+  CheckMemory(name, tensor);
+  for (std::size_t axis = 0; axis < tensor.shape.size(); ++axis) {
+    if (tensor.shape[axis] < 2 || tensor.strides[axis] != 0) continue;
+    Throw(ErrorCode::kInvalidArgument, "attention: {} has a stride of 0 over {} elements", name,
+          tensor.shape[axis]);
+  }
 }
 
 // The bias with strides of 0 where it is broadcast.
@@ -58,7 +115,15 @@ View<const float, 4> Broadcast(const View<const float, 4>& bias,
     wide.shape[axis] = shape[axis];
     wide.strides[axis] = 0;
   }
+  CheckMemory("bias", wide);
   return wide;
+}
+
+// The pattern of a head; null stands for all keys.
+const PatternPtr& PatternOf(const AttentionOptions& options, std::int64_t head) {
+  const PatternPtr& pattern =
+      options.head_patterns.empty() ? options.pattern : options.head_patterns[head];
+  return pattern != nullptr ? pattern : FullPattern();
 }
 
 // The groups of heads that share keys and a pattern, and their schedules.
@@ -67,20 +132,21 @@ std::vector<HeadGroup> MakeGroups(const AttentionOptions& options, const Attenti
                                   int threads, AttentionScratch& scratch) {
   const std::int64_t group = heads / kv_heads;
   const std::int64_t tile_rows = ChooseTileRows(shape, group, batches * kv_heads, threads);
-  const PatternPtr& shared = options.pattern ? options.pattern : FullPattern();
   std::vector<HeadGroup> groups;
-  for (std::int64_t batch = 0; batch < batches; ++batch) {
-    for (std::int64_t head = 0; head < heads;) {
-      HeadGroup next{batch, head / group, head, 0, nullptr};
-      const bool own = !options.head_patterns.empty();
-      const PatternPtr& pattern = own ? options.head_patterns[head] : shared;
-      next.schedule = scratch.ScheduleFor(pattern, shape, tile_rows);
-      do {
-        ++next.heads;
-        ++head;
-      } while (head < heads && head / group == next.kv_head &&
-               (!own || options.head_patterns[head] == pattern));
-      groups.push_back(next);
+  for (std::int64_t head = 0; head < heads;) {
+    const PatternPtr& pattern = PatternOf(options, head);
+    HeadGroup next{0, head / group, head, 0, scratch.ScheduleFor(pattern, shape, tile_rows)};
+    do {
+      ++next.heads;
+      ++head;
+    } while (head < heads && head / group == next.kv_head && PatternOf(options, head) == pattern);
+    groups.push_back(std::move(next));
+  }
+  const std::size_t of_one_batch = groups.size();
+  for (std::int64_t batch = 1; batch < batches; ++batch) {
+    for (std::size_t i = 0; i < of_one_batch; ++i) {
+      groups.push_back(groups[i]);
+      groups.back().batch = batch;
     }
   }
   return groups;
@@ -233,12 +299,17 @@ void CheckTensors(const AttentionInputs& in, const AttentionOutputs& out) {
         fmt::format("[{}, {}, {}, Dv] with Dv from 1 to {}", batches, kv_heads, keys, kMaxHeadDim));
   }
   if (out.out.shape != std::array{batches, heads, queries, value_dim}) {
-    refuse("out", out.out.shape, ShapeText({batches, heads, queries, value_dim}));
+    refuse("out", out.out.shape, ShapeText(std::array{batches, heads, queries, value_dim}));
   }
   if (out.lse.data != nullptr && out.lse.shape != std::array{batches, heads, queries}) {
-    Throw(ErrorCode::kInvalidArgument, "attention: lse [{}, {}, {}], expected [{}, {}, {}]",
-          out.lse.shape[0], out.lse.shape[1], out.lse.shape[2], batches, heads, queries);
+    Throw(ErrorCode::kInvalidArgument, "attention: lse {}, expected [{}, {}, {}]",
+          ShapeText(out.lse.shape), batches, heads, queries);
   }
+  CheckMemory("query", in.query);
+  CheckMemory("key", in.key);
+  CheckMemory("value", in.value);
+  CheckWritable("out", out.out);
+  if (out.lse.data != nullptr) CheckWritable("lse", out.lse);
 }
 
 // --- a KV cache ---
@@ -316,12 +387,6 @@ void CheckKept(const KvCache& cache, const Schedule& schedule) {
 
 }  // namespace
 
-struct AttentionScratch::Entry {
-  PatternPtr pattern;
-  std::int64_t tile_rows;
-  Schedule schedule;
-};
-
 float* AttentionScratch::Grown(Buffer<float>& buffer, std::int64_t count) {
   // With room to grow: a cache gets longer by a token at a time.
   if (buffer.size() < count) buffer = Buffer<float>(count + count / 2);
@@ -331,20 +396,16 @@ float* AttentionScratch::Grown(Buffer<float>& buffer, std::int64_t count) {
 std::shared_ptr<const Schedule> AttentionScratch::ScheduleFor(const PatternPtr& pattern,
                                                               const AttentionShape& shape,
                                                               std::int64_t tile_rows) {
-  const auto known = std::find_if(schedules_.begin(), schedules_.end(), [&](const auto& entry) {
-    return entry->pattern == pattern && entry->tile_rows == tile_rows &&
-           entry->schedule.shape() == shape;
-  });
-  std::shared_ptr<const Entry> entry;
-  if (known != schedules_.end()) {
-    entry = *known;
-  } else {
-    entry = std::make_shared<const Entry>(
-        Entry{pattern, tile_rows, Schedule(pattern, shape, tile_rows)});
-    if (schedules_.size() == kRememberedSchedules) schedules_.erase(schedules_.begin());
-    schedules_.push_back(entry);
+  for (const Entry& entry : schedules_) {
+    if (entry.pattern == pattern && entry.tile_rows == tile_rows &&
+        entry.schedule->shape() == shape) {
+      return entry.schedule;
+    }
   }
-  return {entry, &entry->schedule};
+  if (schedules_.size() == kRememberedSchedules) schedules_.erase(schedules_.begin());
+  schedules_.push_back(
+      {pattern, tile_rows, std::make_shared<const Schedule>(pattern, shape, tile_rows)});
+  return schedules_.back().schedule;
 }
 
 void Attention(Context& context, const AttentionInputs& inputs, const AttentionOptions& options,
@@ -364,7 +425,7 @@ void Attention(Context& context, const AttentionInputs& inputs, const AttentionO
   for (const HeadGroup& group : groups) {
     row_tiles = std::max(row_tiles, group.schedule->items().size());
   }
-  const bool pack = static_cast<std::int64_t>(row_tiles) > kFewRowTiles && shape.keys > 0;
+  const bool pack = shape.keys > 0 && static_cast<std::int64_t>(row_tiles) > kFewRowTiles;
   const bool few_rows = queries * (heads / kv_heads) <= kDirectRows;
   TensorData data(AttentionKernelsFor(context.isa()), inputs, outputs, pack, few_rows);
   AttentionCall call{data, used, used.scale.value_or(1 / std::sqrt(static_cast<float>(dim))), {}};

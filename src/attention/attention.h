@@ -31,13 +31,13 @@
 namespace foveate {
 
 struct AttentionOptions {
-  PatternPtr pattern;                     // of all heads; none: every row sees every key
+  PatternPtr pattern;                     // of all heads; null: every row sees every key
   std::vector<PatternPtr> head_patterns;  // [H], one for each query head, instead of `pattern`
   std::optional<float> scale;             // applied to every score first; none: 1 / sqrt(D)
   float soft_cap = 0;                     // then s = cap * tanh(s / cap); 0: no cap
   std::vector<float> alibi_slopes;        // [H]: then s -= slope * |position of the row - key|
   View<const float, 4> bias{};  // then s += bias, broadcast to [B, H, N, M]; no data: none
-  std::vector<float> sinks;     // [H]: logits that join the softmax and have no value
+  std::vector<float> sinks;     // [H]: logits that join the softmax and have no value; also -inf
 };
 
 // Memory that attention works in, and the schedules it built, kept from call to call. It grows with
@@ -56,12 +56,16 @@ class AttentionScratch {
                                               const AttentionShape& shape, std::int64_t tile_rows);
 
  private:
-  struct Entry;
+  struct Entry {
+    PatternPtr pattern;
+    std::int64_t tile_rows = 0;
+    std::shared_ptr<const Schedule> schedule;
+  };
   static float* Grown(Buffer<float>& buffer, std::int64_t count);
 
   Buffer<float> memory_;
   Buffer<float> packed_;
-  std::vector<std::shared_ptr<const Entry>> schedules_;  // the newest last
+  std::vector<Entry> schedules_;  // the newest last
 };
 
 struct AttentionInputs {
@@ -77,8 +81,9 @@ struct AttentionOutputs {
 
 // f32, f16 or bf16 with any strides, accumulated in f32; D and Dv from 1 to 512. Query head h reads
 // KV head h / (H / Hkv).
-// Throws Error(kInvalidArgument) that names the tensor or option for shapes that do not fit, heads
-// that do not divide, a soft cap that is negative or not finite, a bias that does not broadcast.
+// Throws Error that names the tensor or option, before anything is written: kInvalidArgument for
+// shapes that do not fit, heads that do not divide, a soft cap that is negative or not finite, a
+// bias that does not broadcast; kLimit for sizes beyond any memory.
 void Attention(Context& context, const AttentionInputs& inputs, const AttentionOptions& options,
                AttentionScratch& scratch, const AttentionOutputs& outputs);
 

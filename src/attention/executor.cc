@@ -104,13 +104,22 @@ class Run {
     return RoundUp(QuerySize() + step_tiles_ * TileSize() + BitsSize() + StepScratch(layout_),
                    kPanel);
   }
-  std::int64_t StateSize() const { return RoundUp(most_rows_, kPanel) * (width_ + 2); }
+  std::int64_t StateSize() const { return RoundUp(most_rows_, kPanel) * (2 * width_ + 3); }
 
+  SoftmaxState StateAt(float* memory) const {
+    const std::int64_t padded = RoundUp(most_rows_, kPanel);
+    float* o = memory + 3 * padded;
+    return {.o = o,
+            .m = memory,
+            .d = memory + padded,
+            .o_rest = o + padded * width_,
+            .d_rest = memory + 2 * padded};
+  }
   SoftmaxState EmptyState(float* memory) const {
     const std::int64_t padded = RoundUp(most_rows_, kPanel);
     std::fill_n(memory, padded, -std::numeric_limits<float>::infinity());
     std::fill_n(memory + padded, StateSize() - padded, 0.0f);
-    return {.o = memory + 2 * padded, .m = memory, .d = memory + padded};
+    return StateAt(memory);
   }
 
   // Packs the queries of an item at the beginning of the worker's memory.
@@ -195,12 +204,9 @@ class Run {
     });
     context_.pool().ForEach(items, [&](std::int64_t i, int) {
       const SoftmaxState total = EmptyState(totals + i * StateSize());
-      const std::int64_t padded = RoundUp(most_rows_, kPanel);
+      const std::int64_t rows = ItemOf(items_[i]).rows.size() * call_.groups[items_[i].group].heads;
       for (std::size_t p = first_part[i]; p < first_part[i + 1]; ++p) {
-        float* memory = states + p * StateSize();
-        const std::int64_t rows =
-            ItemOf(items_[i]).rows.size() * call_.groups[items_[i].group].heads;
-        kernels_.merge(rows, width_, {memory + 2 * padded, memory, memory + padded}, total);
+        kernels_.merge(rows, width_, StateAt(states + p * StateSize()), total);
       }
       Finish(items_[i], total);
     });
@@ -210,28 +216,43 @@ class Run {
     const HeadGroup& group = call_.groups[at.group];
     const Range tokens = ItemOf(at).rows;
     const std::int64_t count = tokens.size() * group.heads;
-    if (!call_.options.sinks.empty()) {
-      for (std::int64_t row = 0; row < count; ++row) {
-        AddSink(call_.options.sinks[group.first_head + row % group.heads], row, state);
-      }
+    for (std::int64_t row = 0; row < count; ++row) {
+      state.m[row] -= FarDistance(at, row);
+      if (call_.options.sinks.empty()) continue;
+      AddSink(call_.options.sinks[group.first_head + row % group.heads], row, state);
     }
     kernels_.normalise(count, width_, state);
     for (std::int64_t row = 0; row < count; ++row) {
-      const double lse = (state.m[row] + std::log2(static_cast<double>(state.d[row]))) / kLog2E;
-      call_.data.Store(
-          group.batch, group.first_head + row % group.heads, tokens.begin + row / group.heads,
-          state.o + row * width_,
-          state.d[row] > 0 ? static_cast<float>(lse) : -std::numeric_limits<float>::infinity());
+      const double d = static_cast<double>(state.d[row]) + state.d_rest[row];
+      call_.data.Store(group.batch, group.first_head + row % group.heads,
+                       tokens.begin + row / group.heads, state.o + row * width_,
+                       static_cast<float>((state.m[row] + std::log2(d)) / kLog2E));
     }
   }
 
-  // A logit without a value: it only takes weight.
+  // What ALiBi takes from all scores of a row that stands before the first key, in units of log2.
+  // Only here is it taken off: scores far from zero would lose the digits in which they differ.
+  float FarDistance(const Item& at, std::int64_t row) const {
+    const HeadGroup& group = call_.groups[at.group];
+    const std::int64_t position =
+        group.schedule->shape().Position(ItemOf(at).rows.begin + row / group.heads);
+    if (call_.options.alibi_slopes.empty() || position >= 0) return 0;
+    const double slope = call_.options.alibi_slopes[group.first_head + row % group.heads];
+    return static_cast<float>(slope * static_cast<double>(-position) * kLog2E);
+  }
+
+  // A logit without a value: it only takes weight. One of -infinity takes none.
   void AddSink(float logit, std::int64_t row, const SoftmaxState& state) const {
     const auto sink = static_cast<float>(logit * kLog2E);
+    if (std::isinf(sink)) return;
     const float m = std::max(sink, state.m[row]);
-    const float keep = state.d[row] > 0 ? std::exp2(state.m[row] - m) : 0.0f;
-    for (std::int64_t i = 0; i < width_; ++i) state.o[row * width_ + i] *= keep;
+    const float keep = std::exp2(state.m[row] - m);
+    for (std::int64_t i = row * width_; i < (row + 1) * width_; ++i) {
+      state.o[i] *= keep;
+      state.o_rest[i] *= keep;
+    }
     state.d[row] = state.d[row] * keep + std::exp2(sink - m);
+    state.d_rest[row] *= keep;
     state.m[row] = m;
   }
 

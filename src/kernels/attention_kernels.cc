@@ -92,6 +92,18 @@ struct RowBlock {
     const std::uint64_t* bits = call.step.tiles[tile].bits;
     return bits == nullptr ? ~std::uint64_t{0} : bits[(first + row) / call.rows.group];
   }
+
+  // Of the row and the first key of the tile.
+  const float* Bias(int tile, std::int64_t row) const {
+    const ScoreOps& ops = call.rows.ops;
+    return ops.bias + (first + row) % call.rows.group * ops.bias_head_stride +
+           (first + row) / call.rows.group * ops.bias_token_stride +
+           call.step.tiles[tile].first_key * ops.bias_key_stride;
+  }
+  bool HiddenByBias(int tile, std::int64_t row, int key) const {
+    const ScoreOps& ops = call.rows.ops;
+    return ops.bias != nullptr && Bias(tile, row)[key * ops.bias_key_stride] <= kHidden;
+  }
 };
 
 HWY_INLINE void FindVisible(RowBlock& block) {
@@ -133,12 +145,11 @@ inline void ApplyScoreOps(const RowBlock& block, const VisibleTile& visible) {
     const std::int64_t head = (block.first + row) % rows.group;
     if (rows.ops.soft_cap > 0) SoftCap(scores, columns, rows.ops.soft_cap);
     if (rows.ops.slopes != nullptr) {
-      Alibi(scores, columns, rows.ops.slopes[head], rows.first_position + token - tile.first_key);
+      const std::int64_t position = std::max<std::int64_t>(rows.first_position + token, 0);
+      Alibi(scores, columns, rows.ops.slopes[head], position - tile.first_key);
     }
     if (rows.ops.bias != nullptr) {
-      AddBias(scores, block.Bits(visible.tile, row),
-              rows.ops.bias + head * rows.ops.bias_head_stride +
-                  token * rows.ops.bias_token_stride + tile.first_key * rows.ops.bias_key_stride,
+      AddBias(scores, block.Bits(visible.tile, row), block.Bias(visible.tile, row),
               rows.ops.bias_key_stride);
     }
     Multiply(scores, columns, static_cast<float>(kLog2E));
@@ -216,6 +227,7 @@ struct CarefulValueTile {
       const float* p = call.scratch.scores + row * kScoreStride + visible.tile * kPageKeys;
       for (std::uint64_t bits = block.Bits(visible.tile, row); bits != 0; bits &= bits - 1) {
         const int key = __builtin_ctzll(bits);
+        if (block.HiddenByBias(visible.tile, row, key)) continue;
         for (std::int64_t i = 0; i < width; i += kLanes) {
           Store(MulAdd(Set(p[key]), values.From(0).At(key, i), Load(out + i)), out + i);
         }
@@ -241,10 +253,11 @@ struct CheckFinite {
   }
 };
 
-// Whether rows may see different keys of a tile of which some value is not finite.
+// Whether rows may see different keys of a tile of which some value is not finite. With a bias they
+// always may.
 inline bool NeedsCare(const Call& call, const VisibleTile& visible) {
   const KeyTile& tile = call.step.tiles[visible.tile];
-  if (tile.bits == nullptr) return false;
+  if (tile.bits == nullptr && call.rows.ops.bias == nullptr) return false;
   bool finite = true;
   VisitValues(call.layout, tile, call.scratch.scales,
               CheckFinite{visible.columns, call.layout.value_width(), finite});
@@ -252,14 +265,16 @@ inline bool NeedsCare(const Call& call, const VisibleTile& visible) {
 }
 
 // How many more visible tiles can be walked as one: whole, and side by side in memory.
-HWY_INLINE int Adjoining(const RowBlock& block, int i) {
+HWY_INLINE int Adjoining(const RowBlock& block, int i,
+                         const std::array<bool, kPiecePages>& careful) {
   int more = 0;
   if (!block.call.layout.packed()) return more;
   while (i + more + 1 < block.visible_count) {
     const VisibleTile& one = block.visible[i + more];
     const VisibleTile& next = block.visible[i + more + 1];
     const auto& tiles = block.call.step.tiles;
-    if (next.tile != one.tile + 1 || one.columns.end != kPageKeys || next.columns.begin != 0 ||
+    if (next.tile != one.tile + 1 || careful[next.tile] || one.columns.end != kPageKeys ||
+        next.columns.begin != 0 ||
         tiles[next.tile].values !=
             tiles[one.tile].values + kPageKeys * kPanel * static_cast<int>(sizeof(float))) {
       break;
@@ -279,7 +294,7 @@ inline void Values(const RowBlock& block, const std::array<bool, kPiecePages>& c
       ++i;
       continue;
     }
-    const int last = i + Adjoining(block, i);
+    const int last = i + Adjoining(block, i, careful);
     const std::int64_t first = visible.tile * kPageKeys + visible.columns.begin;
     const std::int64_t end = block.visible[last].tile * kPageKeys + block.visible[last].columns.end;
     VisitValues(call.layout, tile, call.scratch.scales,
@@ -301,7 +316,8 @@ void AttendBlock(const Call& call, std::int64_t first, std::int64_t count,
   const Scratch& scratch = call.scratch;
   const std::int64_t width = call.layout.value_width();
   MergeBlock(count, width, {scratch.out, scratch.m, scratch.d},
-             {call.state.o + first * width, call.state.m + first, call.state.d + first});
+             {call.state.o + first * width, call.state.m + first, call.state.d + first,
+              call.state.o_rest + first * width, call.state.d_rest + first});
 }
 
 // Converts the visible part of stored pages into panels; returns the step and layout of those.

@@ -29,18 +29,21 @@ inline constexpr std::int64_t kDirectRows = 8;
 // Packed queries are padded to a multiple of this many rows for every instruction set.
 inline constexpr std::int64_t kRowStep = 24;
 
-// Softmax over some keys before normalisation: o = sum of 2^(s - m) v, d = sum of 2^(s - m).
-// Arrays have room for a multiple of kPanel rows.
+// Softmax over some keys before normalisation: o = sum of 2^(s - m) v, d = sum of 2^(s - m). Sums
+// of many steps carry along what their additions rounded away, so that a result over a million keys
+// is as good as one over a few. Arrays have room for a multiple of kPanel rows.
 struct SoftmaxState {
-  float* o = nullptr;  // [rows][value_width]
-  float* m = nullptr;  // [rows], -infinity where no key was visible
-  float* d = nullptr;  // [rows], 0 there
+  float* o = nullptr;       // [rows][value_width]
+  float* m = nullptr;       // [rows], -infinity where no key was visible
+  float* d = nullptr;       // [rows], 0 there
+  float* o_rest = nullptr;  // [rows][value_width]
+  float* d_rest = nullptr;  // [rows]
 };
 
 // What happens to the scaled scores, in this order: soft cap, ALiBi, bias. Masks come last.
 struct ScoreOps {
   float soft_cap = 0;             // s = cap * tanh(s / cap); 0: none
-  const float* slopes = nullptr;  // [group]: s -= slope * |position of the row - key|
+  const float* slopes = nullptr;  // [group]: s -= slope * |position - key|, the position at least 0
   const float* bias = nullptr;    // s += bias of the (head of the group, token, key)
   std::int64_t bias_head_stride = 0;
   std::int64_t bias_token_stride = 0;
@@ -99,11 +102,11 @@ struct AttentionKernels {
   void (*attend)(const PageLayout& layout, const AttentionRows& rows, const AttentionStep& step,
                  float* scratch, const SoftmaxState& state);
 
-  // total = total merged with `more`; an empty state is the identity.
+  // total = total merged with `more`, a state of one step; an empty state is the identity.
   void (*merge)(std::int64_t rows, std::int64_t width, const SoftmaxState& more,
                 const SoftmaxState& total);
 
-  // o /= d; rows that saw no key become zero.
+  // o /= d, the rests included, which then are of no more use; rows that saw no key become zero.
   void (*normalise)(std::int64_t rows, std::int64_t width, const SoftmaxState& state);
 };
 

@@ -115,6 +115,25 @@ HWY_INLINE VF MergeWeight(VF m, VF merged) {
   return IfLess(Set(kMinusInfinity), m, Exp2NonPositive(Sub(m, merged)), Zero());
 }
 
+// What sum = a + b rounded away, exactly.
+HWY_INLINE VF RoundedAway(VF a, VF b, VF sum) {
+  const VF of_b = Sub(sum, a);
+  return Add(Sub(a, Sub(sum, of_b)), Sub(b, of_b));
+}
+
+// sum, rest = (sum, rest) * keep + more * take.
+HWY_INLINE void Accumulate(VF& sum, VF& rest, VF keep, VF more, VF take) {
+  const VF kept = Mul(sum, keep);
+  const VF taken = Mul(more, take);
+  sum = Add(kept, taken);
+  rest = MulAdd(rest, keep, RoundedAway(kept, taken, sum));
+}
+
+// Without rests that are not numbers: those of infinite sums.
+HWY_INLINE VF WithRest(VF sum, VF rest) {
+  return Add(sum, IfLess(Abs(rest), Set(std::numeric_limits<float>::infinity()), rest, Zero()));
+}
+
 // Up to kPanel rows.
 HWY_INLINE void MergeBlock(std::int64_t rows, std::int64_t width, const SoftmaxState& more,
                            const SoftmaxState& total) {
@@ -126,10 +145,12 @@ HWY_INLINE void MergeBlock(std::int64_t rows, std::int64_t width, const SoftmaxS
     const VF merged = Max(m_total, m_more);
     const VF weight_total = MergeWeight(m_total, merged);
     const VF weight_more = MergeWeight(m_more, merged);
-    const VF d = MulAdd(LoadFirst(more.d + i, rows - i), weight_more,
-                        Mul(LoadFirst(total.d + i, rows - i), weight_total));
+    VF d = LoadFirst(total.d + i, rows - i);
+    VF d_rest = LoadFirst(total.d_rest + i, rows - i);
+    Accumulate(d, d_rest, weight_total, LoadFirst(more.d + i, rows - i), weight_more);
     StoreFirst(merged, total.m + i, rows - i);
     StoreFirst(d, total.d + i, rows - i);
+    StoreFirst(d_rest, total.d_rest + i, rows - i);
     Store(weight_total, keep + i);
     Store(weight_more, take + i);
   }
@@ -137,9 +158,14 @@ HWY_INLINE void MergeBlock(std::int64_t rows, std::int64_t width, const SoftmaxS
     const VF kept = Set(keep[row]);
     const VF taken = Set(take[row]);
     float* o = total.o + row * width;
+    float* o_rest = total.o_rest + row * width;
     const float* from = more.o + row * width;
     for (std::int64_t i = 0; i < width; i += kLanes) {
-      Store(MulAdd(Load(from + i), taken, Mul(Load(o + i), kept)), o + i);
+      VF sum = Load(o + i);
+      VF rest = Load(o_rest + i);
+      Accumulate(sum, rest, kept, Load(from + i), taken);
+      Store(sum, o + i);
+      Store(rest, o_rest + i);
     }
   }
 }
@@ -149,15 +175,20 @@ inline void Merge(std::int64_t rows, std::int64_t width, const SoftmaxState& mor
   for (std::int64_t row = 0; row < rows; row += kPanel) {
     MergeBlock(std::min(rows - row, kPanel), width,
                {more.o + row * width, more.m + row, more.d + row},
-               {total.o + row * width, total.m + row, total.d + row});
+               {total.o + row * width, total.m + row, total.d + row, total.o_rest + row * width,
+                total.d_rest + row});
   }
 }
 
 inline void Normalise(std::int64_t rows, std::int64_t width, const SoftmaxState& state) {
   for (std::int64_t row = 0; row < rows; ++row) {
-    const VF inverse = Set(state.d[row] > 0 ? 1.0f / state.d[row] : 0.0f);
+    const float d = state.d[row] + state.d_rest[row];
+    const VF inverse = Set(d != 0 ? 1.0f / d : 0.0f);
     float* o = state.o + row * width;
-    for (std::int64_t i = 0; i < width; i += kLanes) Store(Mul(Load(o + i), inverse), o + i);
+    const float* o_rest = state.o_rest + row * width;
+    for (std::int64_t i = 0; i < width; i += kLanes) {
+      Store(Mul(WithRest(Load(o + i), Load(o_rest + i)), inverse), o + i);
+    }
   }
 }
 

@@ -47,7 +47,8 @@ HWY_INLINE VF ExpNonPositive(VF x) {
 // e^x for any x; infinite from 88.72 on.
 HWY_INLINE VF Exp(VF x) { return IfLess(Set(88.72f), x, Set(__builtin_inff()), ExpNonPositive(x)); }
 
-// 2^x for x <= 0 (in truth up to 127), 2^0 = 1 exactly. Below -125 zero.
+// 2^x for x <= 0 (in truth up to 127), 2^0 = 1 exactly. Below -125 zero; of a NaN, whatever its
+// bits, a NaN.
 HWY_INLINE VF Exp2NonPositive(VF x) {
   constexpr float kRoundToInteger = 0x1.8p23f;
   const VF magic = Add(x, Set(kRoundToInteger));
@@ -59,7 +60,7 @@ HWY_INLINE VF Exp2NonPositive(VF x) {
   e = MulAdd(e, r, Set(0x1.ebf9bcp-3f));
   e = MulAdd(e, r, Set(0x1.62e42ap-1f));
   e = MulAdd(e, r, Set(1.0f));
-  return IfLess(x, Set(-125.0f), Zero(), ScaleByPowerOfTwo(e, magic));
+  return IfLess(x, Set(-125.0f), Zero(), Mul(e, PowerOfTwo(magic)));
 }
 
 // tanh(x) = E / (E + 2) with E = e^2|x| - 1, formed without cancellation for small x.

@@ -17,6 +17,7 @@
 #include "base/throw.h"
 #include "kernels/attention_kernels.h"
 #include "tests/attention/attention_oracle.h"
+#include "tests/support/isas.h"
 
 namespace foveate {
 namespace {
@@ -122,17 +123,7 @@ void ExpectClose(const Case& c, const std::vector<float>& out, const OracleResul
   EXPECT_LE(worst, 1.0) << c.ToString();
 }
 
-// One instruction set for each table of kernels that the machine can run.
-std::vector<Isa> DistinctIsas() {
-  std::vector<Isa> distinct;
-  for (const Isa isa : SupportedIsas()) {
-    const auto same = [&](Isa other) {
-      return &AttentionKernelsFor(other) == &AttentionKernelsFor(isa);
-    };
-    if (std::none_of(distinct.begin(), distinct.end(), same)) distinct.push_back(isa);
-  }
-  return distinct;
-}
+std::vector<Isa> DistinctIsas() { return testing::DistinctIsas(AttentionKernelsFor); }
 
 template <typename T>
 T Pick(std::mt19937& random, std::initializer_list<T> values) {

@@ -100,9 +100,13 @@ TEST_P(AttentionKernelsTest, Q8OfNanAndInfinityIsNan) {
 
 struct States {
   explicit States(std::int64_t rows, std::int64_t width)
-      : o(rows * width), m(RoundUp(rows, kPanel)), d(m.size()) {}
-  SoftmaxState View() { return {o.data(), m.data(), d.data()}; }
-  std::vector<float> o, m, d;
+      : o(rows * width),
+        m(RoundUp(rows, kPanel)),
+        d(m.size()),
+        o_rest(o.size()),
+        d_rest(m.size()) {}
+  SoftmaxState View() { return {o.data(), m.data(), d.data(), o_rest.data(), d_rest.data()}; }
+  std::vector<float> o, m, d, o_rest, d_rest;
 };
 
 // The algebra of partial results: an empty one is the identity on both sides, two empty ones stay
