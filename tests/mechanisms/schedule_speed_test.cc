@@ -4,6 +4,7 @@
 #include "attention/schedule.h"
 #include "mechanisms/registry.h"
 #include "mechanisms/spec.h"
+#include "tests/support/build_kind.h"
 #include "tests/support/speed.h"
 
 namespace foveate {
@@ -11,7 +12,7 @@ namespace {
 
 constexpr std::int64_t kLength = 131072;
 
-constexpr double kPatience = testing::kFullSpeed ? 1 : 20;
+constexpr double kPatience = kFullSpeed ? 1 : 20;
 
 std::string Repeated(int count, const std::string& separator, auto item) {
   std::string text;

@@ -11,6 +11,7 @@
 
 #include "foveate/error.h"
 #include "runtime/sampler_weights.h"
+#include "tests/support/build_kind.h"
 
 namespace foveate {
 namespace {
@@ -292,19 +293,8 @@ TEST(SamplingOptions, NamesAndBiasesAreChecked) {
   });
 }
 
-// The two promises about speed, checked where a clock means something: not under a sanitizer, an
-// emulator or without optimisation.
-#if defined(__OPTIMIZE__) && defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && \
-    !defined(__SANITIZE_THREAD__)
-#if !defined(__has_feature)
-#define FOVEATE_TIMED 1
-#elif !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)
-#define FOVEATE_TIMED 1
-#endif
-#endif
-
-#ifdef FOVEATE_TIMED
 TEST(Sampler, DefaultChainIsQuick) {
+  if (!kFullSpeed) GTEST_SKIP() << "not a build for measuring";
   const std::map<std::int64_t, double> limits = {{49152, 150}, {262144, 700}};  // microseconds
   for (const auto& [vocabulary, limit] : limits) {
     const std::vector<float> logits = RandomLogits(vocabulary, 6);
@@ -321,7 +311,6 @@ TEST(Sampler, DefaultChainIsQuick) {
     EXPECT_LT(best, limit) << vocabulary;
   }
 }
-#endif
 
 }  // namespace
 }  // namespace foveate

@@ -1,11 +1,10 @@
 // The bounds that the product promises, in processor time, so that a busy machine does not matter.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <ctime>
 #include <string>
 #include <vector>
 
+#include "tests/support/build_kind.h"
 #include "tests/support/speed.h"
 #include "tests/text/tokenizer_fixtures.h"
 #include "text/tokenizer.h"
@@ -15,7 +14,6 @@ namespace {
 
 using testing::BestCpuSeconds;
 using testing::CpuSeconds;
-using testing::kFullSpeed;
 
 // Anything quadratic would take minutes.
 void ExpectLinear(const Tokenizer& tokenizer, const std::string& name,
