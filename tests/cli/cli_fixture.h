@@ -42,8 +42,8 @@ class CliTest : public testing::Test {
   // Runs the program through the shell; `arguments` may redirect.
   Outcome Run(const std::string& arguments, const std::string& input = "") const {
     std::ofstream(Path("in")) << input;
-    const std::string command = std::string("'") + FOVEATE_PROGRAM + "' <'" + Path("in") + "' >'" +
-                                Path("out") + "' 2>'" + Path("err") + "' " + arguments;
+    const std::string command = FOVEATE_PROGRAM " <'" + Path("in") + "' >'" + Path("out") +
+                                "' 2>'" + Path("err") + "' " + arguments;
     const int status = std::system(command.c_str());
     return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), Slurp(Path("out")),
             Slurp(Path("err"))};

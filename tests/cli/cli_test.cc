@@ -264,12 +264,12 @@ TEST_F(CliTest, AFullDiskIsNoSuccess) {
 // program.
 TEST_F(CliTest, CtrlCStopsCleanly) {
   MakeTinyModel({.context = 100000}).Write(Path("long.gguf"));
+  const std::string command = "exec " FOVEATE_PROGRAM " run '" + Path("long.gguf") +
+                              "' -p hello --ignore-eos >'" + Path("out") + "' 2>'" + Path("err") +
+                              "'";
   const pid_t child = fork();
   if (child == 0) {
-    (void)!freopen(Path("out").c_str(), "w", stdout);
-    (void)!freopen(Path("err").c_str(), "w", stderr);
-    execl(FOVEATE_PROGRAM, "foveate", "run", Path("long.gguf").c_str(), "-p", "hello",
-          "--ignore-eos", nullptr);
+    execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
     _exit(127);
   }
   while (Slurp(Path("out")).size() < 20) usleep(20000);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Holds docs/mechanisms against the program: check_mechanism_pages.py FOVEATE
+"""Holds docs/mechanisms against the program: check_mechanism_pages.py FOVEATE...
 
 Every mechanism has a page in the index that gives its formula, its source and all of its parameters;
 what a page shows as the output of a command is how the program's output begins; and the example in
@@ -19,7 +19,7 @@ EXAMPLE = re.compile(r"^<!-- the file (\S+) -->\n```cpp\n((?:.*\n)*?)```$", re.M
 
 
 def output(program, arguments):
-    return subprocess.run([program, *arguments], check=True, capture_output=True, text=True).stdout
+    return subprocess.run([*program, *arguments], check=True, capture_output=True, text=True).stdout
 
 
 def faults_of_page(program, mechanism):
@@ -63,7 +63,7 @@ def faults(program):
 
 
 def main():
-    found = list(faults(sys.argv[1]))
+    found = list(faults(sys.argv[1:]))
     print("\n".join(found) if found else "every mechanism has its page")
     sys.exit(1 if found else 0)
 
