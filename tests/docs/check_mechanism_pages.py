@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Holds docs/mechanisms against the program: check_mechanism_pages.py FOVEATE
+"""Holds docs/mechanisms against the program: check_mechanism_pages.py FOVEATE...
 
 Every mechanism has a page in the index that gives its formula, its source and all of its parameters;
 what a page shows as the output of a command is how the program's output begins; and the example in

@@ -4,6 +4,7 @@
 #include "attention/schedule.h"
 #include "mechanisms/registry.h"
 #include "mechanisms/spec.h"
+#include "tests/support/build_kind.h"
 #include "tests/support/speed.h"
 
 namespace foveate {

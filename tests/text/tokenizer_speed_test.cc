@@ -1,11 +1,10 @@
 // The bounds that the product promises, in processor time, so that a busy machine does not matter.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <ctime>
 #include <string>
 #include <vector>
 
+#include "tests/support/build_kind.h"
 #include "tests/support/speed.h"
 #include "tests/text/tokenizer_fixtures.h"
 #include "text/tokenizer.h"
