@@ -104,28 +104,32 @@ class CellRun:
             return torch.randn(1, heads, rows, cell["dim"]).to(DTYPES[cell["dtype"]])
 
         self.tensors = tensor(heads, queries), tensor(kv_heads, keys), tensor(kv_heads, keys)
+        self.gqa = heads != kv_heads
         make = self.make_sdpa if cell["call"] == "sdpa" else self.make_flex
-        self.pairs, self.call = make(cell["attention"], queries, keys, heads != kv_heads)
+        self.pairs, self.call = make(cell, queries, keys)
 
-    def make_sdpa(self, spec, queries, keys, gqa):
-        causal = spec == "causal"
+    def make_sdpa(self, cell, queries, keys):
+        causal = cell["attention"] == "causal"
         pairs = keys * (keys + 1) // 2 if causal else queries * keys
         return pairs, lambda: F.scaled_dot_product_attention(
-            *self.tensors, is_causal=causal, enable_gqa=gqa
+            *self.tensors, is_causal=causal, enable_gqa=self.gqa
         )
 
-    def make_flex(self, spec, queries, keys, gqa):
+    def make_flex(self, cell, queries, keys):
         if lacking := what_compile_lacks():
             raise Skip(lacking)
-        name, parameters = parse_spec(spec)
+        name, parameters = parse_spec(cell["attention"])
         attends = MASKS[name](**parameters)
-        blocks = create_block_mask(attends, None, None, queries, keys, device="cpu")
+        blocks = create_block_mask(
+            attends, None, None, queries, keys, device="cpu", BLOCK_SIZE=cell["block"]
+        )
         compiled = torch.compile(flex_attention, dynamic=False)
-        call = lambda: compiled(*self.tensors, block_mask=blocks, enable_gqa=gqa)
+        call = lambda: compiled(*self.tensors, block_mask=blocks, enable_gqa=self.gqa)
         try:
             call()
         except Exception as error:  # of many kinds, from the tracer down to the compiler
-            raise Skip(f"torch.compile failed: {str(error).splitlines()[0]}") from error
+            first_line = str(error).partition("\n")[0]
+            raise Skip(f"torch.compile failed: {type(error).__name__}: {first_line}") from error
         return count_pairs(attends, queries, keys), call
 
     def seconds(self):
