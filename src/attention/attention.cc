@@ -101,6 +101,10 @@ void CheckWritable(const char* name, const Tensor& tensor) {
   }
 }
 
+double ScaleOf(const AttentionOptions& options, std::int64_t dim) {
+  return options.scale ? double{*options.scale} : 1 / std::sqrt(static_cast<double>(dim));
+}
+
 // The bias with strides of 0 where it is broadcast.
 View<const float, 4> Broadcast(const View<const float, 4>& bias,
                                const std::array<std::int64_t, 4>& shape) {
@@ -189,10 +193,9 @@ class TensorData : public AttentionData {
     });
   }
 
-  void Query(std::int64_t batch, std::int64_t head, std::int64_t row, float scale,
-             float* to) const override {
+  void Query(std::int64_t batch, std::int64_t head, std::int64_t row, float* to) const override {
     kernels_.widen(in_.query.At(batch, head, row), in_.query.type, in_.query.strides[3],
-                   layout_.key_dim, scale, to);
+                   layout_.key_dim, to);
   }
 
   KeyTile Tile(const HeadGroup& group, std::int64_t tile, float* memory) const override {
@@ -323,10 +326,9 @@ class CacheData : public AttentionData {
 
   const PageLayout& layout() const override { return cache_.layout(); }
 
-  void Query(std::int64_t, std::int64_t head, std::int64_t row, float scale,
-             float* to) const override {
+  void Query(std::int64_t, std::int64_t head, std::int64_t row, float* to) const override {
     kernels_.widen(reinterpret_cast<const std::byte*>(&queries_(row, head, 0)), ElementType::kF32,
-                   queries_.strides[2], layout().key_dim, scale, to);
+                   queries_.strides[2], layout().key_dim, to);
   }
 
   KeyTile Tile(const HeadGroup& group, std::int64_t tile, float*) const override {
@@ -428,7 +430,7 @@ void Attention(Context& context, const AttentionInputs& inputs, const AttentionO
   const bool pack = shape.keys > 0 && static_cast<std::int64_t>(row_tiles) > kFewRowTiles;
   const bool few_rows = queries * (heads / kv_heads) <= kDirectRows;
   TensorData data(AttentionKernelsFor(context.isa()), inputs, outputs, pack, few_rows);
-  AttentionCall call{data, used, used.scale.value_or(1 / std::sqrt(static_cast<float>(dim))), {}};
+  AttentionCall call{data, used, ScaleOf(used, dim), {}};
   if (!pack) {
     call.groups = groups;
     return Execute(context, call, scratch);
@@ -459,7 +461,7 @@ void Attend(Context& context, const KvCache& cache, View<const float, 3> queries
   AttentionOptions used = options;
   used.bias = Broadcast(options.bias, {1, heads, tokens, cache.length()});
   const CacheData data(AttentionKernelsFor(context.isa()), cache, queries, out, lse);
-  const AttentionCall call{data, used, used.scale.value_or(1 / std::sqrt(static_cast<float>(dim))),
+  const AttentionCall call{data, used, ScaleOf(used, dim),
                            MakeGroups(used, {tokens, cache.length()}, 1, heads,
                                       cache.options().kv_heads, context.pool().size(), scratch)};
   for (const HeadGroup& group : call.groups) CheckKept(cache, *group.schedule);

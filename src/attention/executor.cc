@@ -131,12 +131,12 @@ class Run {
                        .group = group.heads,
                        .first_position = group.schedule->shape().Position(tokens.begin),
                        .ops = Ops(group, tokens.begin)};
-    const float scale = rows.ops.any() ? call_.scale : static_cast<float>(call_.scale * kLog2E);
+    const double scale = rows.ops.any() ? call_.scale : call_.scale * kLog2E;
     std::array<float, kMaxHeadDim> query;
     for (std::int64_t row = 0; row < rows.count; ++row) {
       call_.data.Query(group.batch, group.first_head + row % group.heads,
-                       tokens.begin + row / group.heads, scale, query.data());
-      kernels_.pack_query(row, layout_.key_dim, query.data(), memory);
+                       tokens.begin + row / group.heads, query.data());
+      kernels_.pack_query(row, layout_.key_dim, query.data(), scale, memory);
     }
     return rows;
   }

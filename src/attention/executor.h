@@ -29,9 +29,8 @@ class AttentionData {
 
   virtual const PageLayout& layout() const = 0;
 
-  // Query row scaled by `scale`: a pointer to D floats, `memory` having room for them.
-  virtual void Query(std::int64_t batch, std::int64_t head, std::int64_t row, float scale,
-                     float* to) const = 0;
+  // The D floats of a query row.
+  virtual void Query(std::int64_t batch, std::int64_t head, std::int64_t row, float* to) const = 0;
 
   // Keys and values of a tile. `memory` has room for one packed tile (keys, then values).
   virtual KeyTile Tile(const HeadGroup& group, std::int64_t tile, float* memory) const = 0;
@@ -44,7 +43,7 @@ class AttentionData {
 struct AttentionCall {
   const AttentionData& data;
   const AttentionOptions& options;
-  float scale = 1.0f;
+  double scale = 1;
   std::vector<HeadGroup> groups;
 };
 

@@ -373,9 +373,10 @@ void AttendStep(const PageLayout& stored, const AttentionRows& rows, const Atten
   }
 }
 
-void PackQuery(std::int64_t row, std::int64_t dim, const float* query, float* packed) {
+void PackQuery(std::int64_t row, std::int64_t dim, const float* query, double scale,
+               float* packed) {
   float* to = packed + row / kTileRows * kTileRows * dim + row % kTileRows;
-  for (std::int64_t d = 0; d < dim; ++d) to[d * kTileRows] = query[d];
+  for (std::int64_t d = 0; d < dim; ++d) to[d * kTileRows] = static_cast<float>(query[d] * scale);
 }
 
 constexpr AttentionKernels kAttentionKernels = {

@@ -86,16 +86,17 @@ struct AttentionKernels {
   void (*store_value)(const PageLayout& layout, std::byte* block, std::int64_t column,
                       const float* row);
 
-  // to = scale * from, `count` elements that lie `stride` apart.
+  // to = from, `count` elements that lie `stride` apart.
   void (*widen)(const std::byte* from, ElementType type, std::int64_t stride, std::int64_t count,
-                float scale, float* to);
+                float* to);
 
   // A packed page of keys [n, D] or values [n, Dv], n <= 64; what lies behind them is zero.
   void (*pack_keys)(const TensorRef<2>& keys, float* page);
   void (*pack_values)(const TensorRef<2>& values, std::int64_t panel, float* page);
 
-  // Writes query row `row`, already scaled, among the packed queries.
-  void (*pack_query)(std::int64_t row, std::int64_t dim, const float* query, float* packed);
+  // Writes query row `row`, scaled and rounded once, among the packed queries.
+  void (*pack_query)(std::int64_t row, std::int64_t dim, const float* query, double scale,
+                     float* packed);
 
   // state = state merged with the softmax of the rows over a step; an empty state has m = -infinity
   // and zeros. `scratch`: StepScratch(layout) floats.

@@ -35,26 +35,25 @@ HWY_INLINE void FetchAhead(const T* from) {
   __builtin_prefetch(reinterpret_cast<const char*>(from) + kPackAhead, 0, 2);
 }
 
-// to = scale * from, `count` elements that lie `stride` apart.
+// to = from, `count` elements that lie `stride` apart.
 template <typename T>
-HWY_INLINE void WidenElements(const T* from, std::int64_t stride, std::int64_t count, float scale,
-                              float* to) {
+HWY_INLINE void WidenElements(const T* from, std::int64_t stride, std::int64_t count, float* to) {
   std::int64_t i = 0;
   if (stride == 1) {
-    for (; i + kLanes <= count; i += kLanes) Store(Mul(LoadElements(from + i), Set(scale)), to + i);
+    for (; i + kLanes <= count; i += kLanes) Store(LoadElements(from + i), to + i);
   }
-  for (; i < count; ++i) to[i] = Widened(from[i * stride]) * scale;
+  for (; i < count; ++i) to[i] = Widened(from[i * stride]);
 }
 
 void WidenRow(const std::byte* from, ElementType type, std::int64_t stride, std::int64_t count,
-              float scale, float* to) {
+              float* to) {
   switch (type) {
     case ElementType::kF32:
-      return WidenElements(reinterpret_cast<const float*>(from), stride, count, scale, to);
+      return WidenElements(reinterpret_cast<const float*>(from), stride, count, to);
     case ElementType::kF16:
-      return WidenElements(reinterpret_cast<const Half*>(from), stride, count, scale, to);
+      return WidenElements(reinterpret_cast<const Half*>(from), stride, count, to);
     case ElementType::kBF16:
-      return WidenElements(reinterpret_cast<const BFloat16*>(from), stride, count, scale, to);
+      return WidenElements(reinterpret_cast<const BFloat16*>(from), stride, count, to);
   }
 }
 
@@ -129,7 +128,7 @@ HWY_INLINE void PackValuesOf(const TensorRef<2>& values, std::int64_t panel, flo
     for (std::int64_t i = 0; i < dim; i += kPanel, to += panel) {
       const std::int64_t columns = std::min(dim - i, kPanel);
       FetchAhead(from + i * values.strides[1]);
-      WidenElements(from + i * values.strides[1], values.strides[1], columns, 1.0f, to);
+      WidenElements(from + i * values.strides[1], values.strides[1], columns, to);
       std::fill(to + columns, to + kPanel, 0.0f);
     }
   }

@@ -4,30 +4,16 @@
 #include <nlohmann/json.hpp>
 
 #include "attention/schedule.h"
-#include "format/safetensors.h"
 #include "mechanisms/slices.h"
 #include "mechanisms/spec.h"
+#include "tests/mechanisms/golden_file.h"
 #include "tests/support/pattern_check.h"
 
 namespace foveate {
 namespace {
 
 using nlohmann::json;
-
-SafetensorsFile Golden(const std::string& name) {
-  return SafetensorsFile::Open(std::string(FOVEATE_TEST_DATA) + "/" + name + ".safetensors");
-}
-
-// What of a record is the spec: all but the sizes of the call and what was counted.
-json SpecOf(const json& record) {
-  json spec;
-  for (const auto& [key, value] : record.items()) {
-    const std::vector<std::string> other = {"N", "M",     "H",          "Hkv",
-                                            "D", "pairs", "empty_rows", "attended_pairs"};
-    if (std::find(other.begin(), other.end(), key) == other.end()) spec[key] = value;
-  }
-  return spec;
-}
+using testing::GoldenFile;
 
 void ExpectMask(const json& spec, const AttentionShape& shape, const StoredTensor* mask,
                 std::int64_t pairs) {
@@ -53,31 +39,23 @@ void ExpectMask(const json& spec, const AttentionShape& shape, const StoredTenso
 }
 
 TEST(GoldenMasks, EveryFamilyGivesTheSameMask) {
-  const SafetensorsFile file = Golden("masks");
-  int cases = 0;
-  for (const auto& [name, text] : file.metadata()) {
-    if (name.size() != 3 || name[0] != 'c') continue;
-    const json record = json::parse(text);
-    ExpectMask(SpecOf(record), {record["N"], record["M"]}, file.FindTensor(name + ".m"),
+  const GoldenFile file("masks");
+  for (const auto& [name, record] : file.Cases()) {
+    ExpectMask(GoldenFile::SpecOf(record), {record["N"], record["M"]}, file.Find(name + ".m"),
                record["pairs"]);
-    ++cases;
   }
-  EXPECT_EQ(cases, 29);
+  EXPECT_EQ(file.Cases().size(), 29u);
 }
 
 TEST(GoldenMasks, PowerAttentionGivesTheSameMask) {
-  const SafetensorsFile file = Golden("powerattention");
-  int cases = 0;
-  for (const auto& [name, text] : file.metadata()) {
-    if (name.size() != 3 || name[0] != 'c') continue;
-    const json record = json::parse(text);
-    json spec = SpecOf(record);
+  const GoldenFile file("powerattention");
+  for (const auto& [name, record] : file.Cases()) {
+    json spec = GoldenFile::SpecOf(record);
     spec["kind"] = "power";
-    ExpectMask(spec, {record["N"], record["M"]}, file.FindTensor(name + ".mask"),
+    ExpectMask(spec, {record["N"], record["M"]}, file.Find(name + ".mask"),
                record["attended_pairs"]);
-    ++cases;
   }
-  EXPECT_EQ(cases, 5);
+  EXPECT_EQ(file.Cases().size(), 5u);
 }
 
 }  // namespace

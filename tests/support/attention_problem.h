@@ -55,8 +55,8 @@ struct AttentionProblem {
     return pattern == nullptr || pattern->Attends(shape(), row, key_at);
   }
 
-  float ScaleUsed() const {
-    return options.scale.value_or(1 / std::sqrt(static_cast<float>(sizes.key_dim)));
+  double ScaleUsed() const {
+    return options.scale ? double{*options.scale} : 1 / std::sqrt(double(sizes.key_dim));
   }
 
   reference::AttentionAnswer Solve() const {
