@@ -1,30 +1,36 @@
 // The attention tile kernel.
 //
-// Shape: R query rows (tokens times the heads of a group) by 256 keys of one KV head, per call.
-// FLOPs: 2 R 256 (D + Dv) for the two products, some 20 vector operations per kLanes scores for the
+// Shape: R query rows (tokens times the heads of a group) by a step of up to 4 tiles of 64 keys of
+// one KV head, per call. A step's keys and values, as panels of floats, take at most 128 KB (L2);
+// blocks of 6 or 8 rows pass over them one after the other, each with its scores (9 KB) and outputs
+// in L1: scores, softmax, values, then one merge into the state.
+// FLOPs: 2 R 256 (D + Dv) for the two products, some 15 vector operations per kLanes scores for the
 // softmax: a tenth of the products at D = 64.
-// Bytes: 256 (D + Dv) stored elements of the cache, once for all rows; scores, a converted page and
-// the output stay in L2 (96 rows, D = 64: 104 + 16 + 24 KiB).
+// Bytes: 256 (D + Dv) elements, once for all rows.
 //
-// Registers (AVX2, 16): blocks of 6 rows by 2 vectors are 12 sums, 2 of the page, 1 broadcast. With
-// 32 registers (AVX-512, NEON) 24 sums.
+// Registers: 6 rows by 2 vectors of AVX2 are 12 sums of 16 registers, 2 of the panel, 1 broadcast;
+// 8 rows by 2 vectors of AVX-512 leave no rest in a tile of 64 rows; NEON has 24 sums of 32.
 //
-// Two ways to read a page, equal bit for bit:
-//   - many rows (prefill): widened once into panels of 16 columns, so that a register block streams
-//     contiguous memory, then used by all row blocks while it is in L1 (per panel for large D);
-//   - up to 8 rows (decode): straight from the stored type, up to 4 rows at a time, each element
-//     widened in a register and used for all heads of the group; nothing is written but scores.
+// Three ways to read a tile, equal bit for bit:
+//   - packed panels: tensors of a call with many rows, packed once for all of them;
+//   - pages of a KV cache: for many rows widened into panels at each step (as much work as 3 rows);
+//     up to 8 rows (decode) read the stored type, up to 4 rows at a time, each element widened in a
+//     register and used for all heads of the group;
+//   - tensors in place, up to 8 rows: keys are transposed tile by tile in L1, values read as they
+//     lie.
+// Only partial tiles have masks; a block of rows computes just the panels of keys that it sees.
 //
-// What profiling taught (AVX2, Zen 3, one thread; as shares of a loop of multiply-adds and of a
-// plain sum over as much memory, in the same process):
-//   - Prefill, f16: 0.65 of the peak at D = 64, 9/3 heads, 0.74 at D = 256, 4/1 heads, 2048 tokens.
-//     The micro-GEMM itself runs at 0.86; softmax takes an eighth of the time, widening pages less
-//     than a tenth. It loses where a group has few rows: short chunks of few heads.
-//   - Decode at depth 4096, f16: 0.74 of the bandwidth with 9/3 heads, 0.72 with 4/1 and D = 256,
-//     0.79 with 8/8. Three steps led there from 0.3: keys and values of a piece lie in the order in
-//     which they are read; prefetching follows that order, not the strides of the register blocks;
-//     memory comes in huge pages. q8_0 takes about as long as f16: its multiplication by the scale
-//     in front of each multiply-add makes it compute-bound.
+// What profiling taught (2 threads; shares of a loop of multiply-adds and of a plain sum over as
+// much memory, in the same process):
+//   - Prefill (AVX-512, Zen 4, `foveate bench attention`): 0.83 of the peak at D = 64, 0.88 at 128,
+//     0.75 at 1024 keys. Row blocks outside and steps inside beat the opposite order, which kept
+//     scores in L2 (0.65 on AVX2). The micro-GEMM takes two thirds of the time at 1024 keys,
+//     softmax a twelfth; page faults of fresh packing memory had cost a tenth.
+//   - Softmax in units of log2 spares a multiplication for each score: the factor goes into the
+//     queries.
+//   - Decode: the order of memory is the order of reading (pieces of a cache), prefetching follows
+//     it, into L2: fetches into L1 hold its miss buffers for the latency of the memory and bound a
+//     core to 12 of 30 GB/s. q8_0 is compute-bound, and better off with L1.
 //   - Three rows by four vectors fit into 16 registers only if the broadcasts stay and the page
 //     passes by; the other way round one sum lives in memory.
 #include "kernels/attention_kernels.h"
