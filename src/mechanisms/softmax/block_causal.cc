@@ -1,7 +1,8 @@
 // Causal by blocks: a row sees its whole block, also ahead, and all blocks before it. Frames of
 // video and chunks of speech that are produced at once (for example MAGI-1, arXiv 2505.13211).
+#include "attention/band_pattern.h"
+#include "mechanisms/floor_divide.h"
 #include "mechanisms/mechanism.h"
-#include "mechanisms/windows.h"
 
 namespace foveate::mechanisms {
 namespace {

@@ -1,9 +1,9 @@
 // Uniform block sparsity: rows and keys are cut into tiles of one size, and a list says which pairs
 // of tiles are attended. The block mask of Sparse Transformers (Child et al. 2019, arXiv
 // 1904.10509) and of everything that selects blocks. Row tiles count the rows of the call.
+#include "attention/window_pattern.h"
 #include "mechanisms/mechanism.h"
 #include "mechanisms/tile_list.h"
-#include "mechanisms/windows.h"
 
 namespace foveate::mechanisms {
 namespace {
@@ -12,7 +12,7 @@ PatternPtr Make(const Params& params) {
   const PatternPtr tiles =
       MakeTileList(TileAxis::OfSize(params.Integer("bq")), TileAxis::OfSize(params.Integer("bk")),
                    params.List("tiles"));
-  return params.Bool("causal") ? And(tiles, MakeCausal()) : tiles;
+  return params.Bool("causal") ? And(tiles, Window(-1, 0)) : tiles;
 }
 
 }  // namespace

@@ -5,9 +5,9 @@
 #include <utility>
 
 #include "attention/band_pattern.h"
+#include "attention/window_pattern.h"
 #include "base/throw.h"
 #include "mechanisms/mechanism.h"
-#include "mechanisms/windows.h"
 
 namespace foveate::mechanisms {
 namespace {
@@ -108,7 +108,7 @@ class ColumnRanges final : public Pattern {
 
 PatternPtr Make(const Params& params) {
   const PatternPtr columns = std::make_shared<ColumnRanges>(params);
-  return params.Bool("causal") ? And(columns, MakeCausal()) : columns;
+  return params.Bool("causal") ? And(columns, Window(-1, 0)) : columns;
 }
 
 }  // namespace

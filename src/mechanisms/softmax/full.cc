@@ -1,7 +1,7 @@
 // Full attention: every row sees every key. Plain softmax(q k^T / sqrt(D)) v of Vaswani et al.
 // 2017, "Attention Is All You Need" (arXiv 1706.03762), the yardstick of all others.
+#include "attention/window_pattern.h"
 #include "mechanisms/mechanism.h"
-#include "mechanisms/windows.h"
 
 namespace foveate::mechanisms {
 
@@ -14,7 +14,7 @@ Mechanism full() {
           .cost = "N M pairs",
           .use = "encoders, and as the yardstick of everything else",
           .examples = {{"full", 5, 9}},
-          .pattern = [](const Params&) { return MakeWindow(-1, -1); }};
+          .pattern = [](const Params&) { return FullPattern(); }};
 }
 
 }  // namespace foveate::mechanisms

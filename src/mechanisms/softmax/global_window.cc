@@ -1,7 +1,7 @@
 // Window with global tokens: neighbours on both sides, and the first tokens see all and are seen by
 // all. Longformer (Beltagy et al. 2020, arXiv 2004.05150) and BigBird (arXiv 2007.14062).
+#include "attention/band_pattern.h"
 #include "mechanisms/mechanism.h"
-#include "mechanisms/windows.h"
 
 namespace foveate::mechanisms {
 namespace {

@@ -5,8 +5,11 @@
 // A distance written in binary is a sum of powers of two, so L layers reach 2^L blocks back without
 // holes, for O(log N) blocks a row. A model that was trained dense loses quality without further
 // training, which the paper does.
+#include <algorithm>
+
+#include "attention/band_pattern.h"
+#include "mechanisms/floor_divide.h"
 #include "mechanisms/mechanism.h"
-#include "mechanisms/windows.h"
 
 namespace foveate::mechanisms {
 namespace {

@@ -1,8 +1,10 @@
 // Prefix language model: causal, but the first `prefix` keys are visible to all, so that the prompt
 // reads itself in both directions. Raffel et al. 2019, T5 (arXiv 1910.10683), section 3.2.1.
+#include <algorithm>
+
+#include "attention/band_pattern.h"
 #include "base/throw.h"
 #include "mechanisms/mechanism.h"
-#include "mechanisms/windows.h"
 
 namespace foveate::mechanisms {
 namespace {

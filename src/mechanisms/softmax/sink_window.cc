@@ -5,8 +5,10 @@
 // With positions=cache a model rotates keys by their place within what is kept, so that a stream of
 // any length stays within the positions that the model has seen; with positions=text by their place
 // in the text. The pattern is the same.
+#include <algorithm>
+
+#include "attention/band_pattern.h"
 #include "mechanisms/mechanism.h"
-#include "mechanisms/windows.h"
 
 namespace foveate::mechanisms {
 namespace {

@@ -1,9 +1,11 @@
 // Strided attention: a window, the keys at multiples of `stride` behind the row (slashes in the
 // picture of the mask) and the first keys. The strided pattern of Sparse Transformers (Child et al.
 // 2019, arXiv 1904.10509), with the sinks of StreamingLLM.
+#include <algorithm>
+
+#include "attention/band_pattern.h"
 #include "mechanisms/mechanism.h"
 #include "mechanisms/slashes.h"
-#include "mechanisms/windows.h"
 
 namespace foveate::mechanisms {
 namespace {

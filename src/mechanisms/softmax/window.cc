@@ -1,8 +1,8 @@
 // Sliding window: a row sees its neighbours, `left` behind and `right` ahead, as in Longformer
 // (Beltagy et al. 2020, arXiv 2004.05150) and the local layers of Mistral and Gemma. The numbers
 // count neighbours and not the own key: models that speak of a window of S keys mean left = S - 1.
+#include "attention/window_pattern.h"
 #include "mechanisms/mechanism.h"
-#include "mechanisms/windows.h"
 
 namespace foveate::mechanisms {
 
@@ -27,7 +27,7 @@ Mechanism window() {
                    {"window:left=3,right=0", 4, 12},
                    {"window:left=-1,right=2", 10, 10}},
       .pattern = [](const Params& params) {
-        return MakeWindow(params.Integer("left"), params.Integer("right"));
+        return Window(params.Integer("left"), params.Integer("right"));
       }};
 }
 

@@ -1,6 +1,6 @@
 // Causal attention with a gap: a row sees its own key and those at least `gap` behind it.
+#include "attention/band_pattern.h"
 #include "mechanisms/mechanism.h"
-#include "mechanisms/windows.h"
 
 namespace foveate::mechanisms {
 namespace {
