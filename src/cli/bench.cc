@@ -173,6 +173,7 @@ void AddBenchVerb(CLI::App& app, Work& work) {
   CLI::App* verb = app.add_subcommand("bench", "Measure speed on this machine");
   verb->require_subcommand(1);
   AddBenchAttentionVerb(*verb, work);
+  AddBenchCompareVerb(*verb, work);
   auto options = std::make_shared<BenchOptions>();
   CLI::App* llm = verb->add_subcommand("llm", "Tokens per second of a language model");
   AddModelArgument(*llm, options->model);

@@ -26,6 +26,7 @@ void AddInspectVerb(CLI::App& app, Work& work);
 void AddAttendVerb(CLI::App& app, Work& work);
 void AddBenchVerb(CLI::App& app, Work& work);
 void AddBenchAttentionVerb(CLI::App& bench, Work& work);  // a verb of `bench`
+void AddBenchCompareVerb(CLI::App& bench, Work& work);    // likewise
 void AddInfoVerb(CLI::App& app, Work& work);
 void AddPullVerb(CLI::App& app, Work& work);
 void AddListVerb(CLI::App& app, Work& work);

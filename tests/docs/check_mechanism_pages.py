@@ -2,8 +2,8 @@
 """Holds docs/mechanisms against the program: check_mechanism_pages.py FOVEATE...
 
 Every mechanism has a page in the index that gives its formula, its source and all of its parameters;
-what a page shows as the output of a command is how the program's output begins; and the example in
-docs/add-a-mechanism.md is the file that the tests compile.
+what a page shows as the output of a command is how the program's output begins; and the examples in
+docs/add-a-mechanism.md and docs/attention.md are files that the build compiles.
 """
 import json
 import pathlib
@@ -43,6 +43,15 @@ def faults_of_page(program, mechanism):
             yield f"{path}: foveate {command} prints something else"
 
 
+def faults_of_examples(path):
+    examples = EXAMPLE.findall(path.read_text())
+    if not examples:
+        yield f"{path}: no example"
+    for file, text in examples:
+        if (ROOT / file).read_text() != text:
+            yield f"{path}: the example is not {file}"
+
+
 def faults(program):
     index = (PAGES / "README.md").read_text()
     mechanisms = json.loads(output(program, ["mechanisms", "--json"]))
@@ -54,12 +63,8 @@ def faults(program):
     for path in PAGES.glob("*.md"):
         if path.stem not in names:
             yield f"{path}: a page of no mechanism"
-    examples = EXAMPLE.findall((ROOT / "docs/add-a-mechanism.md").read_text())
-    if not examples:
-        yield "docs/add-a-mechanism.md: no example"
-    for file, text in examples:
-        if (ROOT / file).read_text() != text:
-            yield f"docs/add-a-mechanism.md: the example is not {file}"
+    for page in ("add-a-mechanism.md", "attention.md"):
+        yield from faults_of_examples(ROOT / "docs" / page)
 
 
 def main():
