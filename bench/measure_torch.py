@@ -9,8 +9,9 @@ compare_attention makes them) that it reads as a line of standard input, until t
 
     {"pairs": attended by one head, "seconds": [of each repetition]}   or   {"skipped": "why"}
 
-What is measured: scaled_dot_product_attention, or flex_attention after torch.compile with a block
-mask that was made before, on tensors [1, H, N, D] of normal numbers, without gradients.
+What is measured: scaled_dot_product_attention, two matrix products with a softmax between them, or
+flex_attention after torch.compile with a block mask that was made before, on tensors [1, H, N, D]
+of normal numbers, without gradients.
 """
 
 import argparse
@@ -105,8 +106,8 @@ class CellRun:
 
         self.tensors = tensor(heads, queries), tensor(kv_heads, keys), tensor(kv_heads, keys)
         self.gqa = heads != kv_heads
-        make = self.make_sdpa if cell["call"] == "sdpa" else self.make_flex
-        self.pairs, self.call = make(cell, queries, keys)
+        make = {"sdpa": self.make_sdpa, "gemms": self.make_gemms, "flex": self.make_flex}
+        self.pairs, self.call = make[cell["call"]](cell, queries, keys)
 
     def make_sdpa(self, cell, queries, keys):
         causal = cell["attention"] == "causal"
@@ -114,6 +115,16 @@ class CellRun:
         return pairs, lambda: F.scaled_dot_product_attention(
             *self.tensors, is_causal=causal, enable_gqa=self.gqa
         )
+
+    def make_gemms(self, cell, queries, keys):
+        """For dense attention with as many KV heads as query heads."""
+        query, key, value = self.tensors
+        scale = cell["dim"] ** -0.5
+
+        def call():
+            return torch.softmax(query * scale @ key.mT, dim=-1) @ value
+
+        return queries * keys, call
 
     def make_flex(self, cell, queries, keys):
         if lacking := what_compile_lacks():

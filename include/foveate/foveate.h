@@ -28,9 +28,10 @@ struct ModelOptions {
 
 struct ConversationOptions {
   std::int64_t context = 0;      // tokens; 0: what the model was trained for
-  std::string key_type = "f16";  // of the KV cache: "f32", "f16" or "q8_0"
+  std::string key_type = "f16";  // of the KV cache: "f32", "f16", "bf16", "q8_0" or "q4_0"
   std::string value_type = "f16";
-  bool exact = false;  // f32 activations instead of 8-bit ones: slower, exact
+  std::string attention;  // a mechanism, also by layer, instead of the model's own; empty: its own
+  bool exact = false;     // f32 activations instead of 8-bit ones: slower, exact
 };
 
 struct AnswerOptions {

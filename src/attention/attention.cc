@@ -11,6 +11,7 @@
 #include "attention/executor.h"
 #include "attention/window_pattern.h"
 #include "base/checked.h"
+#include "base/half.h"
 #include "base/throw.h"
 
 namespace foveate {
@@ -171,16 +172,15 @@ class TensorData : public AttentionData {
       layout_.key_stride = in.key.strides[2];
       layout_.value_stride = in.value.strides[2];
     } else {
-      layout_.value_panel = (pack ? pages_ : 1) * kPageKeys * kPanel;
+      if (pack) step_tiles_ = StepTiles(layout_);
+      layout_.value_panel = step_tiles_ * kPageKeys * kPanel;
     }
   }
 
   const PageLayout& layout() const override { return layout_; }
 
   // Floats of one packed head.
-  std::int64_t HeadSize() const {
-    return pages_ * kPageKeys * (layout_.key_dim + layout_.value_width());
-  }
+  std::int64_t HeadSize() const { return DivideUp(pages_, step_tiles_) * StepSize(); }
 
   // Packs heads [first, first + count), counted over batches.
   void Pack(Context& context, std::int64_t first, std::int64_t count, float* memory) {
@@ -244,12 +244,20 @@ class TensorData : public AttentionData {
            layout_.value_dim % kPanel == 0;
   }
 
+  // Steps one after the other, each with its keys and then its values: in one piece what is used
+  // at a time, or panels of values that lie a power of two apart would share the same cache sets.
+  std::int64_t StepSize() const {
+    return step_tiles_ * kPageKeys * (layout_.key_dim + layout_.value_width());
+  }
+  float* PackedStep(std::int64_t index, std::int64_t page) const {
+    return packed_ + index * HeadSize() + page / step_tiles_ * StepSize();
+  }
   float* PackedKeys(std::int64_t index, std::int64_t page) const {
-    return packed_ + index * HeadSize() + page * kPageKeys * layout_.key_dim;
+    return PackedStep(index, page) + page % step_tiles_ * kPageKeys * layout_.key_dim;
   }
   float* PackedValues(std::int64_t index, std::int64_t page) const {
-    return packed_ + index * HeadSize() + pages_ * kPageKeys * layout_.key_dim +
-           page * kPageKeys * kPanel;
+    return PackedStep(index, page) + step_tiles_ * kPageKeys * layout_.key_dim +
+           page % step_tiles_ * kPageKeys * kPanel;
   }
 
   // The rows of a page of head `head`, counted over batches.
@@ -271,6 +279,7 @@ class TensorData : public AttentionData {
   const AttentionOutputs& out_;
   PageLayout layout_;
   std::int64_t pages_;
+  std::int64_t step_tiles_ = 1;
   bool pack_ = false;
   std::int64_t first_packed_ = 0;
   float* packed_ = nullptr;

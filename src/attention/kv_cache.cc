@@ -29,11 +29,11 @@ void CheckRange(const char* name, std::int64_t value, std::int64_t low, std::int
 }
 
 void CheckType(const char* name, KvType type, std::int64_t dim) {
-  if (type == KvType::kQ8_0 && dim % kQ8Block != 0) {
+  if (HasScales(type) && dim % kCodeBlock != 0) {
     Throw(ErrorCode::kInvalidArgument,
-          "KV cache: q8_0 {} need a head dimension that is a multiple of {}, this model's is {} "
-          "(use f16)",
-          name, kQ8Block, dim);
+          "KV cache: {} {} need a head dimension that is a multiple of {}, this model's is {} (use "
+          "f16)",
+          KvTypeName(type), name, kCodeBlock, dim);
   }
 }
 
@@ -88,16 +88,19 @@ const char* KvTypeName(KvType type) {
   switch (type) {
     case KvType::kF32: return "f32";
     case KvType::kF16: return "f16";
+    case KvType::kBF16: return "bf16";
     case KvType::kQ8_0: return "q8_0";
+    case KvType::kQ4_0: return "q4_0";
   }
   return "unknown";
 }
 
 KvType ParseKvType(std::string_view name) {
-  for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kQ8_0}) {
+  for (const KvType type : kKvTypes) {
     if (name == KvTypeName(type)) return type;
   }
-  Throw(ErrorCode::kInvalidArgument, "unknown KV cache type '{}', expected f32, f16 or q8_0", name);
+  Throw(ErrorCode::kInvalidArgument,
+        "unknown KV cache type '{}', expected f32, f16, bf16, q8_0 or q4_0", name);
 }
 
 std::int64_t KvCache::BytesFor(const KvCacheOptions& options) {

@@ -17,7 +17,9 @@
 
 namespace foveate {
 
-const char* KvTypeName(KvType type);  // "f32", "f16", "q8_0"
+inline constexpr KvType kKvTypes[] = {KvType::kF32, KvType::kF16, KvType::kBF16, KvType::kQ8_0,
+                                      KvType::kQ4_0};
+const char* KvTypeName(KvType type);  // "f32", "f16", "bf16", "q8_0", "q4_0"
 
 // The type of that name; throws Error(kInvalidArgument) that lists the known ones.
 KvType ParseKvType(std::string_view name);
@@ -36,8 +38,8 @@ struct KvCacheOptions {
 
 class KvCache {
  public:
-  // Throws Error: kInvalidArgument for options out of range (q8_0 needs dimensions that are
-  // multiples of 32), kLimit for a size that cannot be had.
+  // Throws Error: kInvalidArgument for options out of range (q8_0 and q4_0 need dimensions
+  // that are multiples of 32), kLimit for a size that cannot be had.
   explicit KvCache(const KvCacheOptions& options);
 
   // Memory that a cache with these options reserves, computed without allocating; the same errors.

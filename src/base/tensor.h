@@ -6,12 +6,15 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <type_traits>
 
+#include "foveate/tensor_ref.h"
+
 namespace foveate {
 
-template <typename T, int kRank>
+template <typename T, std::size_t kRank>
 struct View {
   T* data = nullptr;
   std::array<std::int64_t, kRank> shape{};
@@ -22,7 +25,7 @@ struct View {
     static_assert(sizeof...(Index) == kRank);
     const std::array<std::int64_t, kRank> at{static_cast<std::int64_t>(index)...};
     std::int64_t offset = 0;
-    for (int axis = 0; axis < kRank; ++axis) offset += at[axis] * strides[axis];
+    for (std::size_t axis = 0; axis < kRank; ++axis) offset += at[axis] * strides[axis];
     return data[offset];
   }
 
@@ -36,15 +39,9 @@ struct View {
 
 // A dense row-major view.
 template <typename T, typename... Extent>
-View<T, static_cast<int>(sizeof...(Extent))> MakeView(T* data, Extent... extent) {
-  constexpr int kRank = sizeof...(Extent);
-  View<T, kRank> view{data, {static_cast<std::int64_t>(extent)...}, {}};
-  std::int64_t stride = 1;
-  for (int axis = kRank - 1; axis >= 0; --axis) {
-    view.strides[axis] = stride;
-    stride *= view.shape[axis];
-  }
-  return view;
+View<T, sizeof...(Extent)> MakeView(T* data, Extent... extent) {
+  const std::array<std::int64_t, sizeof...(Extent)> shape{static_cast<std::int64_t>(extent)...};
+  return {data, shape, DenseStrides(shape)};
 }
 
 }  // namespace foveate

@@ -68,6 +68,7 @@ OrderedJson RowJson(const AttentionBenchRow& row) {
                         {"keys", row.keys},
                         {"dim", row.dim},
                         {"dtype", row.type},
+                        {"kv", row.kv.empty() ? OrderedJson() : OrderedJson(row.kv)},
                         {"pairs", row.pairs},
                         {"tiles", row.tiles},
                         {"dense_tiles", row.dense_tiles},
@@ -94,7 +95,7 @@ void PrintTable(const std::vector<AttentionBenchRow>& rows) {
   for (const AttentionBenchRow& row : rows) width = std::max(width, row.mechanism.size());
   width = std::min<std::size_t>(width, 44);
   fmt::print("{:<{}} {:>6} {:>7} {:>7} {:>4} {:>5} {:>10} {:>18} {:>8} {:>9} {:>9} {:>8}\n",
-             "attention", width, "heads", "queries", "keys", "dim", "dtype", "median", "spread",
+             "attention", width, "heads", "queries", "keys", "dim", "type", "median", "spread",
              "GFLOP/s", "limit", "vs dense", "work");
   for (const AttentionBenchRow& row : rows) {
     const Summary seconds = SummaryOf(row.seconds);
@@ -102,7 +103,7 @@ void PrintTable(const std::vector<AttentionBenchRow>& rows) {
     const double share = Median(reading ? row.share_of_reading : row.share_of_fma);
     fmt::print("{:<{}} {:>6} {:>7} {:>7} {:>4} {:>5} {:>7.2f} ms {:>18} {:>8.1f} {:>9}",
                row.mechanism.substr(0, width), width, row.heads.name, row.queries, row.keys,
-               row.dim, row.type, seconds.median * 1e3,
+               row.dim, row.kv.empty() ? row.type : row.kv, seconds.median * 1e3,
                fmt::format("{:.2f} to {:.2f}", seconds.least * 1e3, seconds.most * 1e3),
                row.gflops(), fmt::format("{:.2f} {}", share, reading ? "read" : "FMA"));
     if (!row.speedup.empty()) {

@@ -115,7 +115,8 @@ void AddDecoderOptions(CLI::App& verb, ModelOptions& options) {
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 30));
   verb.add_option("--activations", options.activations, "q8: 8-bit activations (fast); f32: exact")
       ->capture_default_str();
-  verb.add_option("--kv", options.kv, "KV cache type: f32, f16, q8_0, or K/V as in q8_0/f16")
+  verb.add_option("--kv", options.kv,
+                  "KV cache type: f32, f16, bf16, q8_0, q4_0, or K/V as in q8_0/f16")
       ->capture_default_str();
   verb.add_option("--attention,-a", options.attention,
                   "which keys layers without windows of their own attend to, or layers by number: "

@@ -21,11 +21,12 @@ namespace foveate::HWY_NAMESPACE {
 
 // Bytes between the rows at work, all of them asked for, and what is asked for next.
 inline constexpr std::int64_t kFetchAhead = 4096;
+inline constexpr std::int64_t kCacheLine = 64;
 
 // Into L2: a fetch into L1 would hold one of its few miss buffers for the latency of the memory.
-// But bytes that are widened keep a core busy long enough, and profit from being in L1.
+// But codes that are widened keep a core busy long enough, and profit from being in L1.
 template <class Source>
-inline constexpr int kFetchLevel = Source::kElement == 1 ? 3 : 2;
+inline constexpr int kFetchLevel = Source::kBits <= 8 ? 3 : 2;
 
 // Rows of one register block: with 32 registers 8 rows by 2 panels of AVX-512 are 16 sums, and a
 // tile of 64 rows has no rest; NEON has 24 sums of 6 rows, AVX2 12.
@@ -33,11 +34,11 @@ inline constexpr int kTileRows = kVectorRegisters == 32 && kLanes == 16 ? 8 : 6;
 static_assert(kTileRows <= kMaxTileRows && kRowStep % kTileRows == 0);
 
 // Where b comes from: At(k, column) gives kLanes columns of row k as floats, From(k) begins at row
-// k. kDepthBlock rows are walked at a time; a stored element takes kElement bytes (0: already in
-// cache).
+// k, a multiple of kDepthBlock, and knows that many rows: they are walked at a time. A stored
+// element takes kBits (0: already in cache).
 struct PanelSource {  // packed panels [columns / kPanel][panel_size / kPanel][kPanel]
   static constexpr std::int64_t kDepthBlock = std::int64_t{1} << 40;
-  static constexpr std::int64_t kElement = 0;
+  static constexpr std::int64_t kBits = 0;
   const float* data;
   std::int64_t panel_size;
   HWY_INLINE PanelSource From(std::int64_t k) const { return {data + k * kPanel, panel_size}; }
@@ -49,7 +50,7 @@ struct PanelSource {  // packed panels [columns / kPanel][panel_size / kPanel][k
 template <typename T>
 struct RowSource {  // as they lie in a page
   static constexpr std::int64_t kDepthBlock = 16;
-  static constexpr std::int64_t kElement = sizeof(T);
+  static constexpr std::int64_t kBits = 8 * sizeof(T);
   const T* data;
   std::int64_t stride;
   HWY_INLINE RowSource From(std::int64_t k) const { return {data + k * stride, stride}; }
@@ -66,33 +67,74 @@ using F32Source = RowSource<float>;
 using HalfSource = RowSource<Half>;
 using BFloat16Source = RowSource<BFloat16>;
 
+// Codes. Their rows are walked by the block that shares a scale, or half of it.
 struct Q8KeySource {  // rows are dimensions: 32 rows share the scales of their keys
-  static constexpr std::int64_t kDepthBlock = kQ8Block;  // From() at multiples of this only
-  static constexpr std::int64_t kElement = 1;
+  static constexpr std::int64_t kDepthBlock = kCodeBlock;
+  static constexpr std::int64_t kBits = 8;
   const std::int8_t* data;
   std::int64_t stride;  // kPageKeys
   const float* scales;  // [depth / 32][64]
   HWY_INLINE Q8KeySource From(std::int64_t k) const {
-    return {data + k * kPageKeys, kPageKeys, scales + k / kQ8Block * kPageKeys};
+    return {data + k * kPageKeys, kPageKeys, scales + k / kCodeBlock * kPageKeys};
   }
   HWY_INLINE VF At(std::int64_t k, std::int64_t column) const {
-    return Mul(LoadInt8(data + k * kPageKeys + column),
-               Load(scales + k / kQ8Block * kPageKeys + column));
+    return Mul(LoadInt8(data + k * kPageKeys + column), Load(scales + column));
   }
 };
 
 struct Q8ValueSource {  // rows are keys: 32 columns share a scale
-  static constexpr std::int64_t kDepthBlock = kQ8Block;
-  static constexpr std::int64_t kElement = 1;
+  static constexpr std::int64_t kDepthBlock = 32;
+  static constexpr std::int64_t kBits = 8;
   const std::int8_t* data;
   std::int64_t stride;
   const float* scales;  // [depth][stride / 32]
   HWY_INLINE Q8ValueSource From(std::int64_t k) const {
-    return {data + k * stride, stride, scales + k * (stride / kQ8Block)};
+    return {data + k * stride, stride, scales + k * (stride / kCodeBlock)};
   }
   HWY_INLINE VF At(std::int64_t k, std::int64_t column) const {
     return Mul(LoadInt8(data + k * stride + column),
-               Set(scales[k * (stride / kQ8Block) + column / kQ8Block]));
+               Set(scales[k * (stride / kCodeBlock) + column / kCodeBlock]));
+  }
+};
+
+// Of the nibbles of 32 elements the lower ones are the first 16. Scales are kOfNibbles of the
+// true ones, as the codes come 2^28 times too large.
+inline constexpr std::int64_t kHalfBlock = kCodeBlock / 2;
+inline constexpr int kLowNibble = 28;
+inline constexpr int kHighNibble = 24;
+inline constexpr float kOfNibbles = 0x1p-28f;
+
+struct Q4KeySource {
+  static constexpr std::int64_t kDepthBlock = kHalfBlock;
+  static constexpr std::int64_t kBits = 4;
+  const std::uint8_t* data;
+  std::int64_t stride;  // kPageKeys
+  const float* scales;
+  int shift;
+  HWY_INLINE Q4KeySource From(std::int64_t k) const {
+    const std::int64_t block = k / kCodeBlock;
+    return {data + block * kHalfBlock * kPageKeys, kPageKeys, scales + block * kPageKeys,
+            k % kCodeBlock == 0 ? kLowNibble : kHighNibble};
+  }
+  HWY_INLINE VF At(std::int64_t k, std::int64_t column) const {
+    return Mul(LoadInt4(data + k * kPageKeys + column, shift), Load(scales + column));
+  }
+};
+
+struct Q4ValueSource {
+  static constexpr std::int64_t kDepthBlock = 32;
+  static constexpr std::int64_t kBits = 4;
+  const std::uint8_t* data;
+  std::int64_t stride;  // in elements
+  const float* scales;
+  HWY_INLINE Q4ValueSource From(std::int64_t k) const {
+    return {data + k * (stride / 2), stride, scales + k * (stride / kCodeBlock)};
+  }
+  HWY_INLINE VF At(std::int64_t k, std::int64_t column) const {
+    const std::int64_t block = column / kCodeBlock;
+    const std::uint8_t* codes = data + k * (stride / 2) + block * kHalfBlock + column % kHalfBlock;
+    return Mul(LoadInt4(codes, column % kCodeBlock < kHalfBlock ? kLowNibble : kHighNibble),
+               Set(scales[k * (stride / kCodeBlock) + block]));
   }
 };
 
@@ -116,13 +158,21 @@ struct Product {
   bool accumulate;  // false: c is overwritten
 };
 
+template <class Source>
+HWY_INLINE void Fetch(std::uintptr_t from, std::int64_t bytes) {
+  HWY_UNROLL(4)
+  for (std::int64_t i = 0; i < bytes; i += kCacheLine) {
+    __builtin_prefetch(reinterpret_cast<const void*>(from + i), 0, kFetchLevel<Source>);
+  }
+}
+
 // One register block: kRows rows by kPanels panels from `column` on. Meanwhile it asks for as much
 // memory as it reads, from `fetch` on.
 template <int kRows, int kPanels, class Left, class Source>
 HWY_INLINE void RegisterBlock(const Left& a, const Source& b, const Product& product,
                               std::int64_t column, std::uintptr_t fetch) {
   constexpr int kVectors = kPanels * static_cast<int>(kPanel) / kLanes;
-  constexpr int kBytes = kPanels * static_cast<int>(kPanel * Source::kElement);
+  constexpr int kBytes = kPanels * static_cast<int>(kPanel * Source::kBits / 8);
   float* c = product.c + column;
   VF sum[kRows][kVectors];
   HWY_UNROLL(8)
@@ -132,12 +182,13 @@ HWY_INLINE void RegisterBlock(const Left& a, const Source& b, const Product& pro
       sum[r][v] = product.accumulate ? Load(c + r * product.c_stride + v * kLanes) : Zero();
     }
   }
+  if constexpr (kBytes < kCacheLine) Fetch<Source>(fetch, product.depth * kBytes);
+  HWY_UNROLL(4)  // what a loop costs besides, a core that is shared with another thread cannot hide
   for (std::int64_t k = 0; k < product.depth; ++k) {
-    HWY_UNROLL(4)
-    for (int i = 0; i < kBytes; i += 64) {
-      __builtin_prefetch(reinterpret_cast<const void*>(fetch + i), 0, kFetchLevel<Source>);
+    if constexpr (kBytes >= kCacheLine) {
+      Fetch<Source>(fetch, kBytes);
+      fetch += kBytes;
     }
-    fetch += kBytes;
     // The shorter side waits in registers, the longer passes by, or the sums would spill.
     if constexpr (kRows <= kVectors) {
       VF held[kRows];
@@ -191,19 +242,19 @@ HWY_NOINLINE void Gemm(const Left& a, const Source& b, const Product& product, s
     const Left left = a.From(k);
     const Source right = b.From(k);
     std::uintptr_t fetch = 0;
-    if constexpr (Source::kElement > 0) {
+    if constexpr (Source::kBits > 0) {
       fetch = reinterpret_cast<std::uintptr_t>(right.data) + kFetchAhead +
-              Source::kDepthBlock * right.stride * Source::kElement;
+              Source::kDepthBlock * right.stride * Source::kBits / 8;
     }
     std::int64_t column = begin;
     for (; column + kPanels * kPanel <= end; column += kPanels * kPanel) {
       RegisterBlock<kRows, kPanels>(left, right, part, column, fetch);
-      fetch += part.depth * kPanels * kPanel * Source::kElement;
+      fetch += part.depth * kPanels * kPanel * Source::kBits / 8;
     }
     if constexpr (kPanels > 1) {
       for (; column < end; column += kPanel) {
         RegisterBlock<kRows, 1>(left, right, part, column, fetch);
-        fetch += part.depth * kPanel * Source::kElement;
+        fetch += part.depth * kPanel * Source::kBits / 8;
       }
     }
   }

@@ -59,7 +59,7 @@ struct Scratch {
   float* d;       // [kPanel]
   float* keys;    // converted pages, as packed ones
   float* values;
-  float* scales;  // a page's q8_0 scales
+  float* scales;  // of a page of codes
 
   Scratch(float* memory, const PageLayout& layout)
       : scores(memory),
@@ -336,9 +336,9 @@ inline PageLayout ConvertStep(const Call& call, AttentionStep& step) {
     float* keys = call.scratch.keys + tile * kPageKeys * dim;
     float* values = call.scratch.values + tile * kPageKeys * kPanel;
     VisitKeys(call.layout, page, call.scratch.scales, nullptr,
-              PackPanels{0, dim, 0, kPageKeys, keys, dim * kPanel});
+              PackPanels{dim, kPageKeys, keys, dim * kPanel});
     VisitValues(call.layout, page, call.scratch.scales,
-                PackPanels{0, kPageKeys, 0, call.layout.value_width(), values, packed.value_panel});
+                PackPanels{kPageKeys, call.layout.value_width(), values, packed.value_panel});
     page.keys = reinterpret_cast<const std::byte*>(keys);
     page.values = reinterpret_cast<const std::byte*>(values);
   }

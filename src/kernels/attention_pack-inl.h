@@ -4,7 +4,8 @@
 #include <cstdint>
 #include <cstring>
 
-#include "base/tensor_ref.h"
+#include "base/half.h"
+#include "foveate/tensor_ref.h"
 #include "kernels/attention_kernels.h"
 
 #if defined(FOVEATE_KERNELS_ATTENTION_PACK_INL_H_) == defined(HWY_TARGET_TOGGLE)

@@ -3,16 +3,16 @@
 //   keys    [D][64]    transposed, so that the scores of 64 keys are plain vectors
 //   values  [64][Dv']  Dv' = Dv rounded up to 16 elements
 //
-// as f32, f16 or q8_0. q8_0 is the GGUF format's arithmetic in another order: one byte per element
-// and an f16 scale per 32 elements of a position's row; scales lie behind the bytes, [D/32][64] for
-// keys and [64][Dv/32] for values.
+// as f32, f16, bf16, q8_0 or q4_0. The last two are the GGUF format's arithmetic in another order:
+// signed bytes or nibbles and an f16 scale per 32 elements of a position's row; scales lie behind
+// the codes, [D/32][64] for keys and [64][Dv/32] for values. A byte of nibbles holds element i of
+// the 32 below and element i + 16 above, in two's complement.
 //
 // Tensors that are packed for one call are floats in panels of 16 columns, as the micro-GEMM reads
 // them:
 //
 //   keys    [64/16][D][16] per page
-//   values  [Dv'/16][M'][16] per head, M' = keys rounded up to pages; a page begins at its first
-//   row
+//   values  [Dv'/16][n 64][16] for n pages that are used together; a page begins at its first row
 //
 // Memory is [pieces][KV heads], each with the key blocks of its four pages and then the value
 // blocks: the order in which decoding reads them, so that it streams.
@@ -26,13 +26,27 @@
 
 namespace foveate {
 
-enum class KvType { kF32, kF16, kQ8_0 };
+enum class KvType { kF32, kF16, kBF16, kQ8_0, kQ4_0 };
+
+// Whether elements are codes, with a scale for every kCodeBlock of a row.
+constexpr bool HasScales(KvType type) { return type == KvType::kQ8_0 || type == KvType::kQ4_0; }
+
+constexpr std::int64_t ElementBits(KvType type) {
+  switch (type) {
+    case KvType::kF32: return 32;
+    case KvType::kF16:
+    case KvType::kBF16: return 16;
+    case KvType::kQ8_0: return 8;
+    case KvType::kQ4_0: return 4;
+  }
+  return 0;
+}
 
 inline constexpr std::int64_t kPageKeys = 64;
 inline constexpr std::int64_t kPiecePages = 4;  // pages that a kernel takes at a time: a piece
 inline constexpr std::int64_t kPieceKeys = kPiecePages * kPageKeys;
-inline constexpr std::int64_t kPanel = 16;    // columns of a packed panel; widths are rounded to it
-inline constexpr std::int64_t kQ8Block = 32;  // elements that share a scale
+inline constexpr std::int64_t kPanel = 16;  // columns of a packed panel; widths are rounded to it
+inline constexpr std::int64_t kCodeBlock = 32;  // elements that share a scale
 
 struct PageLayout {
   std::int64_t key_dim = 0;
@@ -67,18 +81,16 @@ struct PageLayout {
            page % kPiecePages * value_bytes();
   }
 
-  // Where the scales of a q8_0 block begin.
-  std::int64_t key_scales() const { return kPageKeys * key_dim; }
-  std::int64_t value_scales() const { return kPageKeys * value_width(); }
+  // Where the scales of a block of codes begin.
+  std::int64_t key_scales() const { return CodeBytes(key_type, key_dim); }
+  std::int64_t value_scales() const { return CodeBytes(value_type, value_width()); }
 
  private:
+  static std::int64_t CodeBytes(KvType type, std::int64_t width) {
+    return kPageKeys * width * ElementBits(type) / 8;
+  }
   static std::int64_t Bytes(KvType type, std::int64_t width) {
-    switch (type) {
-      case KvType::kF32: return kPageKeys * width * 4;
-      case KvType::kF16: return kPageKeys * width * 2;
-      case KvType::kQ8_0: return kPageKeys * (width + width / kQ8Block * 2);
-    }
-    return 0;
+    return CodeBytes(type, width) + (HasScales(type) ? kPageKeys * width / kCodeBlock * 2 : 0);
   }
 };
 

@@ -1,8 +1,11 @@
 // Rows of keys and values into pages, and pages of any type out to the micro-GEMMs.
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
+#include "format/quant.h"
 #include "kernels/attention_page.h"
 
 #if defined(FOVEATE_KERNELS_ATTENTION_STORE_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -18,53 +21,84 @@
 HWY_BEFORE_NAMESPACE();
 namespace foveate::HWY_NAMESPACE {
 
-// Rounds 32 numbers as the Q8_0 format does; returns the scale. A block with a number that is not
-// finite gets a NaN scale: it must not turn into plausible values.
-HWY_INLINE Half QuantiseBlock(const float* from, std::int8_t* to) {
-  VF largest = Zero();
+HWY_INLINE bool IsFinite(const float* block) {
   VF check = Zero();  // 0 * x is NaN for infinite x and NaN
-  for (std::int64_t i = 0; i < kQ8Block; i += kLanes) {
-    const VF v = Load(from + i);
-    largest = Max(largest, Abs(v));
-    check = MulAdd(v, Zero(), check);
+  for (std::int64_t i = 0; i < kCodeBlock; i += kLanes) {
+    check = MulAdd(Load(block + i), Zero(), check);
   }
-  const bool finite = ReduceSum(check) == 0.0f;
+  return ReduceSum(check) == 0.0f;
+}
+
+// Round 32 numbers as the Q8_0 and Q4_0 formats do; return the scale. A block with a number that is
+// not finite gets a NaN scale: it must not turn into plausible values.
+HWY_INLINE Half ToBytes(const float* from, std::int8_t* to) {
+  VF largest = Zero();
+  for (std::int64_t i = 0; i < kCodeBlock; i += kLanes) {
+    largest = Max(largest, Abs(Load(from + i)));
+  }
+  const bool finite = IsFinite(from);
   const float scale = finite ? ReduceMax(largest) / 127.0f : std::nanf("");
   const VF inverse = Set(finite && scale > 0 ? 1.0f / scale : 0.0f);
-  for (std::int64_t i = 0; i < kQ8Block; i += kLanes) {
+  for (std::int64_t i = 0; i < kCodeBlock; i += kLanes) {
     StoreRoundedInt8(finite ? Mul(Load(from + i), inverse) : Zero(), to + i);
   }
   return ToHalf(scale);
 }
 
-HWY_INLINE void RoundToHalf(const float* from, std::int64_t count, Half* to) {
+HWY_INLINE Half ToNibbles(const float* from, std::uint8_t* to) {
+  struct {
+    Half scale;
+    std::uint8_t codes[kHalfBlock];  // 8 is zero
+  } block;
+  QuantizeRow(TensorType::kQ4_0, std::span(from, kCodeBlock), reinterpret_cast<std::byte*>(&block));
+  for (std::int64_t i = 0; i < kHalfBlock; ++i) to[i] = block.codes[i] ^ 0x88;
+  return IsFinite(from) ? block.scale : ToHalf(std::nanf(""));
+}
+
+HWY_INLINE void Round(const float* from, std::int64_t count, Half* to) {
   for (std::int64_t i = 0; i < count; i += kLanes) StoreHalf(Load(from + i), to + i);
+}
+HWY_INLINE void Round(const float* from, std::int64_t count, BFloat16* to) {
+  for (std::int64_t i = 0; i < count; ++i) to[i] = ToBFloat16(from[i]);
 }
 
 // One key becomes a column of its page.
 template <typename T>
-HWY_INLINE void StoreColumn(const T* row, std::int64_t dim, std::byte* block, std::int64_t column) {
+HWY_INLINE void StoreColumn(const T* row, std::int64_t rows, std::byte* block,
+                            std::int64_t column) {
   T* to = reinterpret_cast<T*>(block) + column;
-  for (std::int64_t d = 0; d < dim; ++d) to[d * kPageKeys] = row[d];
+  for (std::int64_t i = 0; i < rows; ++i) to[i * kPageKeys] = row[i];
+}
+
+template <typename T>
+HWY_INLINE void StoreRounded(const float* row, std::int64_t dim, std::byte* block,
+                             std::int64_t column) {
+  T rounded[kMaxHeadDim];
+  Round(row, dim, rounded);
+  StoreColumn(rounded, dim, block, column);
 }
 
 inline void StoreKey(const PageLayout& layout, std::byte* block, std::int64_t column,
                      const float* row) {
   const std::int64_t dim = layout.key_dim;
+  Half* scales = reinterpret_cast<Half*>(block + layout.key_scales()) + column;
   switch (layout.key_type) {
     case KvType::kF32: return StoreColumn(row, dim, block, column);
-    case KvType::kF16: {
-      Half half[kMaxHeadDim];
-      RoundToHalf(row, dim, half);
-      return StoreColumn(half, dim, block, column);
-    }
+    case KvType::kF16: return StoreRounded<Half>(row, dim, block, column);
+    case KvType::kBF16: return StoreRounded<BFloat16>(row, dim, block, column);
     case KvType::kQ8_0: {
       std::int8_t bytes[kMaxHeadDim];
-      Half* scales = reinterpret_cast<Half*>(block + layout.key_scales());
-      for (std::int64_t d = 0; d < dim; d += kQ8Block) {
-        scales[d / kQ8Block * kPageKeys + column] = QuantiseBlock(row + d, bytes + d);
+      for (std::int64_t d = 0; d < dim; d += kCodeBlock) {
+        scales[d / kCodeBlock * kPageKeys] = ToBytes(row + d, bytes + d);
       }
       return StoreColumn(bytes, dim, block, column);
+    }
+    case KvType::kQ4_0: {
+      std::uint8_t nibbles[kMaxHeadDim / 2];
+      for (std::int64_t d = 0; d < dim; d += kCodeBlock) {
+        scales[d / kCodeBlock * kPageKeys] = ToNibbles(row + d, nibbles + d / 2);
+      }
+      return StoreColumn(nibbles, dim / 2, block, column);
     }
   }
 }
@@ -72,30 +106,33 @@ inline void StoreKey(const PageLayout& layout, std::byte* block, std::int64_t co
 inline void StoreValue(const PageLayout& layout, std::byte* block, std::int64_t column,
                        const float* row) {
   const std::int64_t width = layout.value_width();
+  std::byte* to = block + column * width * ElementBits(layout.value_type) / 8;
+  Half* scales =
+      reinterpret_cast<Half*>(block + layout.value_scales()) + column * (width / kCodeBlock);
   switch (layout.value_type) {
-    case KvType::kF32: {
-      float* to = reinterpret_cast<float*>(block) + column * width;
-      for (std::int64_t i = 0; i < width; i += kLanes) Store(Load(row + i), to + i);
-      return;
-    }
-    case KvType::kF16:
-      return RoundToHalf(row, width, reinterpret_cast<Half*>(block) + column * width);
-    case KvType::kQ8_0: {
-      std::int8_t* to = reinterpret_cast<std::int8_t*>(block) + column * width;
-      Half* scales =
-          reinterpret_cast<Half*>(block + layout.value_scales()) + column * (width / kQ8Block);
-      for (std::int64_t i = 0; i < width; i += kQ8Block) {
-        scales[i / kQ8Block] = QuantiseBlock(row + i, to + i);
+    case KvType::kF32: std::copy_n(row, width, reinterpret_cast<float*>(to)); return;
+    case KvType::kF16: return Round(row, width, reinterpret_cast<Half*>(to));
+    case KvType::kBF16: return Round(row, width, reinterpret_cast<BFloat16*>(to));
+    case KvType::kQ8_0:
+      for (std::int64_t i = 0; i < width; i += kCodeBlock) {
+        scales[i / kCodeBlock] = ToBytes(row + i, reinterpret_cast<std::int8_t*>(to) + i);
       }
       return;
-    }
+    case KvType::kQ4_0:
+      for (std::int64_t i = 0; i < width; i += kCodeBlock) {
+        scales[i / kCodeBlock] = ToNibbles(row + i, reinterpret_cast<std::uint8_t*>(to) + i / 2);
+      }
+      return;
   }
 }
 
-// Widens the scales of a page, [count] from `from`, so that the loops below load floats.
-HWY_INLINE const float* WidenScales(const std::byte* from, std::int64_t count, float* scales) {
+// Widens the scales of a page, [count] from `from`, times a factor, so that the loops load floats.
+HWY_INLINE const float* WidenScales(const std::byte* from, std::int64_t count, float factor,
+                                    float* scales) {
   const Half* half = reinterpret_cast<const Half*>(from);
-  for (std::int64_t i = 0; i < count; i += kLanes) Store(LoadHalf(half + i), scales + i);
+  for (std::int64_t i = 0; i < count; i += kLanes) {
+    Store(Mul(LoadHalf(half + i), Set(factor)), scales + i);
+  }
   return scales;
 }
 
@@ -112,13 +149,19 @@ HWY_INLINE void VisitKeys(const PageLayout& layout, const KeyTile& tile, float* 
   if (layout.packed()) {
     return visitor(PanelSource{reinterpret_cast<const float*>(block), layout.key_dim * kPanel});
   }
+  const std::int64_t scale_count = layout.key_dim / kCodeBlock * kPageKeys;
   switch (layout.key_type) {
     case KvType::kF32: return visitor(F32Source{reinterpret_cast<const float*>(block), kPageKeys});
     case KvType::kF16: return visitor(HalfSource{reinterpret_cast<const Half*>(block), kPageKeys});
+    case KvType::kBF16:
+      return visitor(BFloat16Source{reinterpret_cast<const BFloat16*>(block), kPageKeys});
     case KvType::kQ8_0:
-      return visitor(Q8KeySource{
-          reinterpret_cast<const std::int8_t*>(block), kPageKeys,
-          WidenScales(block + layout.key_scales(), layout.key_dim / kQ8Block * kPageKeys, scales)});
+      return visitor(Q8KeySource{reinterpret_cast<const std::int8_t*>(block), kPageKeys,
+                                 WidenScales(block + layout.key_scales(), scale_count, 1, scales)});
+    case KvType::kQ4_0:
+      return visitor(Q4KeySource{
+          reinterpret_cast<const std::uint8_t*>(block), kPageKeys,
+          WidenScales(block + layout.key_scales(), scale_count, kOfNibbles, scales), kLowNibble});
   }
 }
 
@@ -142,31 +185,40 @@ HWY_INLINE void VisitValues(const PageLayout& layout, const KeyTile& tile, float
   if (layout.packed()) {
     return visitor(PanelSource{reinterpret_cast<const float*>(block), layout.value_panel});
   }
+  const std::int64_t scale_count = width / kCodeBlock * kPageKeys;
   switch (layout.value_type) {
     case KvType::kF32: return visitor(F32Source{reinterpret_cast<const float*>(block), width});
     case KvType::kF16: return visitor(HalfSource{reinterpret_cast<const Half*>(block), width});
+    case KvType::kBF16:
+      return visitor(BFloat16Source{reinterpret_cast<const BFloat16*>(block), width});
     case KvType::kQ8_0:
-      return visitor(Q8ValueSource{
-          reinterpret_cast<const std::int8_t*>(block), width,
-          WidenScales(block + layout.value_scales(), width / kQ8Block * kPageKeys, scales)});
+      return visitor(
+          Q8ValueSource{reinterpret_cast<const std::int8_t*>(block), width,
+                        WidenScales(block + layout.value_scales(), scale_count, 1, scales)});
+    case KvType::kQ4_0:
+      return visitor(Q4ValueSource{
+          reinterpret_cast<const std::uint8_t*>(block), width,
+          WidenScales(block + layout.value_scales(), scale_count, kOfNibbles, scales)});
   }
 }
 
-// A visitor that converts rows [begin, end) and columns [first_column, last_column) into panels.
+// A visitor that converts the first `rows` rows and `columns` columns into panels.
 struct PackPanels {
-  std::int64_t begin, end;
-  std::int64_t first_column, last_column;
+  std::int64_t rows, columns;
   float* panels;
   std::int64_t panel_size;
 
   template <class Source>
   HWY_INLINE void operator()(const Source& source) const {
-    for (std::int64_t k = begin; k < end; ++k) {
-      float* to = panels + first_column / kPanel * panel_size + k * kPanel;
-      for (std::int64_t column = first_column; column < last_column; column += kPanel) {
-        HWY_UNROLL(4)
-        for (int i = 0; i < kPanel; i += kLanes) Store(source.At(k, column + i), to + i);
-        to += panel_size;
+    for (std::int64_t block = 0; block < rows; block += Source::kDepthBlock) {
+      const Source part = source.From(block);
+      const std::int64_t count = std::min(Source::kDepthBlock, rows - block);
+      for (std::int64_t k = 0; k < count; ++k) {
+        float* to = panels + (block + k) * kPanel;
+        for (std::int64_t column = 0; column < columns; column += kPanel, to += panel_size) {
+          HWY_UNROLL(4)
+          for (int i = 0; i < kPanel; i += kLanes) Store(part.At(k, column + i), to + i);
+        }
       }
     }
   }

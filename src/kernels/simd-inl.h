@@ -50,6 +50,15 @@ HWY_INLINE VF LoadInt8(const std::int8_t* from) {
   return VF{static_cast<float>(from[0]), static_cast<float>(from[1]), static_cast<float>(from[2]),
             static_cast<float>(from[3])};
 }
+// 2^28 times the signed nibbles of bytes: the lower ones with shift = 28, the upper ones with 24.
+HWY_INLINE VF LoadInt4(const std::uint8_t* from, int shift) {
+  VF v;
+  for (int i = 0; i < kLanes; ++i) {
+    const std::uint32_t code = std::uint32_t{from[i]} << shift & 0xf0000000u;
+    v[i] = static_cast<float>(static_cast<std::int32_t>(code));
+  }
+  return v;
+}
 
 HWY_INLINE VF Add(VF a, VF b) { return a + b; }
 HWY_INLINE VF Sub(VF a, VF b) { return a - b; }
@@ -134,6 +143,13 @@ HWY_INLINE VF LoadInt8(const std::int8_t* from) {
   const hn::Rebind<std::int8_t, DF> bytes;
   const hn::RebindToSigned<DF> words;
   return hn::ConvertTo(DF(), hn::PromoteTo(words, hn::LoadU(bytes, from)));
+}
+HWY_INLINE VF LoadInt4(const std::uint8_t* from, int shift) {
+  const hn::Rebind<std::uint8_t, DF> bytes;
+  const hn::RebindToSigned<DF> words;
+  const hn::RebindToUnsigned<DF> bits;
+  const auto shifted = hn::ShiftLeftSame(hn::PromoteTo(bits, hn::LoadU(bytes, from)), shift);
+  return hn::ConvertTo(DF(), hn::BitCast(words, hn::And(shifted, hn::Set(bits, 0xf0000000u))));
 }
 
 HWY_INLINE VF WithSignOf(VF magnitude, VF sign) { return hn::CopySign(magnitude, sign); }

@@ -91,4 +91,16 @@ const HeadAttention& AttentionSpec::At(std::int64_t layer, std::int64_t head) co
   return Find(own.heads, &HeadAttention::heads, head, "head");
 }
 
+std::vector<PatternPtr> HeadPatterns(const AttentionSpec& spec, std::int64_t layer,
+                                     std::int64_t heads) {
+  std::vector<PatternPtr> patterns;
+  for (std::int64_t head = 0; head < heads; ++head) {
+    patterns.push_back(spec.At(layer, head).pattern);
+    if (patterns.back() == nullptr) {
+      Throw(ErrorCode::kUnsupported, "{}: not a pattern of keys", ToText(spec));
+    }
+  }
+  return patterns;
+}
+
 }  // namespace foveate

@@ -70,6 +70,11 @@ class AttentionSpec {
   std::vector<LayerAttention> layers_;
 };
 
+// The patterns of heads 0 .. heads - 1 of a layer. Throws as At does, and Error(kUnsupported) for a
+// mechanism that is not a pattern of keys.
+std::vector<PatternPtr> HeadPatterns(const AttentionSpec& spec, std::int64_t layer,
+                                     std::int64_t heads);
+
 enum class SpecFiles { kAllowed, kRefused };  // whether @file.json may be read
 
 // Throw Error(kInvalidArgument) saying what was found and expected, for unknown names the nearest

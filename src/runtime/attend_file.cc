@@ -142,13 +142,9 @@ AttendFileResult AttendFile(Context& context, const SafetensorsFile& file,
   const HeldTensor key = Required(file, "k");
   const HeldTensor value = Required(file, "v");
   const auto [batches, heads, rows, dim] = query.shape();
-  AttentionOptions options{.scale = given.scale, .soft_cap = given.soft_cap};
-  for (std::int64_t head = 0; head < heads; ++head) {
-    options.head_patterns.push_back(spec.At(0, head).pattern);
-    if (options.head_patterns.back() == nullptr) {
-      Throw(ErrorCode::kUnsupported, "{}: not a pattern of keys", ToText(spec));
-    }
-  }
+  AttentionOptions options{.head_patterns = HeadPatterns(spec, 0, heads),
+                           .scale = given.scale,
+                           .soft_cap = given.soft_cap};
   if (given.alibi) options.alibi_slopes = AlibiSlopes(heads);
   const Bias bias = ReadBias(file);
   options.bias = bias.view;

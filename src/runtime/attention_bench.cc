@@ -11,6 +11,7 @@
 
 #include "attention/attention.h"
 #include "base/checked.h"
+#include "base/half.h"
 #include "base/throw.h"
 #include "format/quant.h"
 #include "kernels/machine_limits.h"
@@ -61,15 +62,16 @@ std::vector<std::byte> Stored(const std::vector<float>& values, ElementType type
 
 // What a cache of `type` gives back for rows of `dim` values.
 void RoundTrip(KvType type, std::int64_t dim, std::vector<float>& values) {
-  if (type == KvType::kF16) {
-    for (float& value : values) value = ToFloat(ToHalf(value));
-  }
-  if (type != KvType::kQ8_0) return;
-  std::vector<std::byte> bytes(dim / 32 * 34);
+  const TensorType stored = type == KvType::kF32    ? TensorType::kF32
+                            : type == KvType::kF16  ? TensorType::kF16
+                            : type == KvType::kBF16 ? TensorType::kBF16
+                            : type == KvType::kQ8_0 ? TensorType::kQ8_0
+                                                    : TensorType::kQ4_0;
+  std::vector<std::byte> bytes(dim * sizeof(float));
   for (std::size_t first = 0; first < values.size(); first += dim) {
     const std::span<float> row(&values[first], dim);
-    QuantizeRow(TensorType::kQ8_0, row, bytes.data());
-    DequantizeRow(TensorType::kQ8_0, bytes.data(), row);
+    QuantizeRow(stored, row, bytes.data());
+    DequantizeRow(stored, bytes.data(), row);
   }
 }
 
@@ -244,14 +246,7 @@ double CountPairs(const Pattern& pattern, const AttentionShape& shape, const Sch
 
 Candidate MakeCandidate(const AttentionSpec& spec, const Shape& shape, const Data& data,
                         const std::optional<KvType>& kv) {
-  Candidate made;
-  for (std::int64_t head = 0; head < shape.heads.heads; ++head) {
-    made.patterns.push_back(spec.At(0, head).pattern);
-    if (made.patterns.back() == nullptr) {
-      Throw(ErrorCode::kUnsupported, "{}: not a pattern of keys, which this benchmark measures",
-            ToText(spec));
-    }
-  }
+  Candidate made{.patterns = HeadPatterns(spec, 0, shape.heads.heads)};
   made.options.head_patterns = made.patterns;
   const AttentionShape sizes{shape.queries, shape.keys};
   made.row = {.mechanism = ToText(spec),
@@ -259,7 +254,8 @@ Candidate MakeCandidate(const AttentionSpec& spec, const Shape& shape, const Dat
               .queries = shape.queries,
               .keys = shape.keys,
               .dim = shape.dim,
-              .type = kv ? KvTypeName(*kv) : ElementTypeName(shape.type),
+              .type = ElementTypeName(shape.type),
+              .kv = kv ? KvTypeName(*kv) : "",
               .dense_tiles = static_cast<double>(DivideUp(shape.queries, kTileKeys) *
                                                  DivideUp(shape.keys, kTileKeys)),
               .bytes = data.KvBytes()};

@@ -43,7 +43,8 @@ struct AttentionBenchRow {
   std::int64_t queries = 0;
   std::int64_t keys = 0;
   std::int64_t dim = 0;
-  std::string type;        // of the tensors, or of the cache
+  std::string type;        // of the tensors
+  std::string kv;          // of the cache; empty: plain tensors
   double pairs = 0;        // that one head attends
   double tiles = 0;        // of 64 x 64 that its schedule visits
   double dense_tiles = 0;  // that there are

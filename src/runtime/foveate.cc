@@ -18,10 +18,12 @@ struct Model::Impl {
 namespace {
 
 DecoderOptions MakeDecoderOptions(const ConversationOptions& options) {
-  return {.context = options.context,
-          .key_type = ParseKvType(options.key_type),
-          .value_type = ParseKvType(options.value_type),
-          .activations = options.exact ? ActivationMode::kF32 : ActivationMode::kQ8};
+  DecoderOptions decoder{.context = options.context,
+                         .key_type = ParseKvType(options.key_type),
+                         .value_type = ParseKvType(options.value_type),
+                         .activations = options.exact ? ActivationMode::kF32 : ActivationMode::kQ8};
+  if (!options.attention.empty()) decoder.attention = ParseAttentionSpec(options.attention);
+  return decoder;
 }
 
 GenerateOptions MakeGenerateOptions(const AnswerOptions& options) {

@@ -14,7 +14,10 @@ Rounding RoundingOf(const DecoderOptions& options) {
   const auto any = [&](KvType type) {
     return options.key_type == type || options.value_type == type;
   };
-  if (options.activations == ActivationMode::kQ8 || any(KvType::kQ8_0)) return kEightBit;
+  if (options.activations == ActivationMode::kQ8 || any(KvType::kBF16) || any(KvType::kQ8_0) ||
+      any(KvType::kQ4_0)) {
+    return kEightBit;
+  }
   return any(KvType::kF16) ? kHalfCache : kExact;
 }
 

@@ -81,15 +81,15 @@ inline OracleResult Oracle(const OracleShape& shape, const std::vector<float>& q
 // What comes back when rows of `dim` numbers are stored as `type`.
 inline void RoundTrip(KvType type, std::int64_t dim, std::vector<float>& rows) {
   if (type == KvType::kF32) return;
-  if (type == KvType::kF16) {
-    for (float& value : rows) value = ToFloat(ToHalf(value));
-    return;
-  }
-  std::vector<std::byte> bytes(dim / 32 * 34);
+  const TensorType stored = type == KvType::kF16    ? TensorType::kF16
+                            : type == KvType::kBF16 ? TensorType::kBF16
+                            : type == KvType::kQ8_0 ? TensorType::kQ8_0
+                                                    : TensorType::kQ4_0;
+  std::vector<std::byte> bytes(dim * 4);
   for (std::size_t first = 0; first < rows.size(); first += dim) {
     const std::span<float> row(&rows[first], dim);
-    QuantizeRow(TensorType::kQ8_0, row, bytes.data());
-    DequantizeRow(TensorType::kQ8_0, bytes.data(), row);
+    QuantizeRow(stored, row, bytes.data());
+    DequantizeRow(stored, bytes.data(), row);
   }
 }
 

@@ -145,13 +145,32 @@ Case RandomCase(unsigned seed) {
   s.scale = 1.0f / std::sqrt(static_cast<float>(s.key_dim));
   s.soft_cap = Pick<double>(random, {0, 0, 2, 30});
   const auto type = [&](std::int64_t dim) {
-    const KvType any = Pick(random, {KvType::kF32, KvType::kF16, KvType::kQ8_0});
-    return any == KvType::kQ8_0 && dim % 32 != 0 ? KvType::kF16 : any;
+    const KvType any = kKvTypes[random() % std::size(kKvTypes)];
+    return HasScales(any) && dim % 32 != 0 ? KvType::kF16 : any;
   };
   c.key_type = type(s.key_dim);
   c.value_type = type(s.value_dim);
   c.spread = Pick(random, {0.1f, 1.0f, 3.0f});
   return c;
+}
+
+// Every type of keys with every type of values, computed in blocks of rows and row by row.
+TEST(AttentionTest, PairsOfTypesAgreeWithTheOracle) {
+  for (const KvType key_type : kKvTypes) {
+    for (const KvType value_type : kKvTypes) {
+      const Case c{
+          .shape = {150, 4, 2, 96, 64, 0, 0.1}, .key_type = key_type, .value_type = value_type};
+      Data data = MakeData(c);
+      const OracleResult expected = Expected(c, data);
+      for (const Isa isa : DistinctIsas()) {
+        SCOPED_TRACE(IsaName(isa));
+        Context context({.threads = 2, .isa = isa});
+        const std::vector<float> blocks = RunChunks(context, c, data, 150);
+        ExpectClose(c, blocks, expected);
+        EXPECT_EQ(RunChunks(context, c, data, 1), blocks) << c.ToString();
+      }
+    }
+  }
 }
 
 TEST(AttentionTest, RandomShapesAgreeWithTheOracle) {
@@ -225,8 +244,11 @@ TEST(AttentionTest, ThreadsAndChunksDoNotShowInTheResult) {
        .key_type = KvType::kQ8_0,
        .value_type = KvType::kQ8_0},
       {.shape = {300, 14, 2, 32, 64, 64, 0.2},
-       .key_type = KvType::kF32,
-       .value_type = KvType::kF16},
+       .key_type = KvType::kBF16,
+       .value_type = KvType::kQ4_0},
+      {.shape = {300, 4, 1, 64, 32, 0, 0.125},
+       .key_type = KvType::kQ4_0,
+       .value_type = KvType::kF32},
   };
   for (const Case& c : cases) {
     Data data = MakeData(c);
@@ -248,7 +270,7 @@ TEST(AttentionTest, ThreadsAndChunksDoNotShowInTheResult) {
 
 // Positions that were forgotten, and slots never written, may hold anything.
 TEST(AttentionTest, NansInUnusedSlotsDoNotLeak) {
-  for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kQ8_0}) {
+  for (const KvType type : kKvTypes) {
     for (const std::int64_t window : {0, 40}) {
       const Case c{.shape = {200, 6, 2, 32, 64, window, 0.2}, .key_type = type, .value_type = type};
       Data data = MakeData(c);

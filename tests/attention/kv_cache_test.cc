@@ -44,10 +44,8 @@ ErrorCode CodeOf(const std::function<void()>& call) {
 }
 
 TEST(KvCacheTest, NamesOfTypes) {
-  for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kQ8_0}) {
-    EXPECT_EQ(ParseKvType(KvTypeName(type)), type);
-  }
-  EXPECT_EQ(CodeOf([] { ParseKvType("q4_0"); }), ErrorCode::kInvalidArgument);
+  for (const KvType type : kKvTypes) EXPECT_EQ(ParseKvType(KvTypeName(type)), type);
+  EXPECT_EQ(CodeOf([] { ParseKvType("q5_0"); }), ErrorCode::kInvalidArgument);
   EXPECT_EQ(CodeOf([] { ParseKvType(""); }), ErrorCode::kInvalidArgument);
 }
 
@@ -60,6 +58,10 @@ TEST(KvCacheTest, BytesAreThoseOfTheFormats) {
   EXPECT_EQ(KvCache::BytesFor(options), 16 * 64 * 2 * (64 * 2 + 32 * 4));
   options.value_type = KvType::kQ8_0;
   EXPECT_EQ(KvCache::BytesFor(options), 16 * 64 * 2 * (64 * 2 + 34));
+  options.key_type = KvType::kQ4_0;
+  EXPECT_EQ(KvCache::BytesFor(options), 16 * 64 * 2 * (2 * 18 + 34));
+  options.value_type = KvType::kBF16;
+  EXPECT_EQ(KvCache::BytesFor(options), 16 * 64 * 2 * (2 * 18 + 32 * 2));
 }
 
 TEST(KvCacheTest, RefusesBadOptions) {
@@ -78,6 +80,7 @@ TEST(KvCacheTest, RefusesBadOptions) {
   EXPECT_EQ(code([](auto& o) { o.chunk = 0; }), bad);
   EXPECT_EQ(code([](auto& o) { o.key_type = KvType::kQ8_0, o.key_dim = 80; }), bad);
   EXPECT_EQ(code([](auto& o) { o.value_type = KvType::kQ8_0, o.value_dim = 5; }), bad);
+  EXPECT_EQ(code([](auto& o) { o.value_type = KvType::kQ4_0, o.value_dim = 48; }), bad);
   EXPECT_EQ(code([](auto& o) {
               o.capacity = std::int64_t{1} << 40, o.kv_heads = 65536, o.key_dim = 512;
             }),

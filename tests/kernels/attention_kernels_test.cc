@@ -66,6 +66,32 @@ TEST_P(AttentionKernelsTest, Q8RowsAreThoseOfTheFormat) {
   }
 }
 
+// Nibbles in two's complement, the format's 8 being zero.
+TEST_P(AttentionKernelsTest, Q4RowsAreThoseOfTheFormat) {
+  const PageLayout layout{64, 96, KvType::kQ4_0, KvType::kQ4_0};
+  std::vector<std::byte> keys(layout.key_bytes());
+  std::vector<std::byte> values(layout.value_bytes());
+  for (unsigned seed = 0; seed < 200; ++seed) {
+    const std::vector<float> row = RandomRow(96, seed);
+    std::vector<std::byte> expected(3 * 18);
+    QuantizeRow(TensorType::kQ4_0, row, expected.data());
+
+    const std::int64_t column = seed % kPageKeys;
+    kernels_.store_key(layout, keys.data(), column, row.data());
+    kernels_.store_value(layout, values.data(), column, row.data());
+    for (std::int64_t i = 0; i < 48; ++i) {
+      const std::int64_t block = i / 16;
+      const int codes = At<std::uint8_t>(expected, block * 18 + 2, i % 16) ^ 0x88;
+      const auto scale = At<std::uint16_t>(expected, block * 18, 0);
+      ASSERT_EQ(At<std::uint8_t>(values, 0, column * 48 + i), codes) << seed << " " << i;
+      ASSERT_EQ(At<std::uint16_t>(values, layout.value_scales(), column * 3 + block), scale);
+      if (i >= 32) continue;
+      ASSERT_EQ(At<std::uint8_t>(keys, 0, i * 64 + column), codes) << seed << " " << i;
+      ASSERT_EQ(At<std::uint16_t>(keys, layout.key_scales(), block * 64 + column), scale);
+    }
+  }
+}
+
 TEST_P(AttentionKernelsTest, HalfRowsAreRoundedToNearestEven) {
   const PageLayout layout{48, 48, KvType::kF16, KvType::kF16};
   std::vector<std::byte> keys(layout.key_bytes());
@@ -84,17 +110,21 @@ TEST_P(AttentionKernelsTest, HalfRowsAreRoundedToNearestEven) {
 }
 
 // Numbers that are not finite must not become plausible ones.
-TEST_P(AttentionKernelsTest, Q8OfNanAndInfinityIsNan) {
-  const PageLayout layout{32, 64, KvType::kQ8_0, KvType::kQ8_0};
-  std::vector<std::byte> values(layout.value_bytes());
-  for (const float bad :
-       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
-        -std::numeric_limits<float>::infinity()}) {
-    std::vector<float> row(64, 1.0f);
-    row[5] = bad;
-    kernels_.store_value(layout, values.data(), 0, row.data());
-    EXPECT_TRUE(std::isnan(ToFloat(At<Half>(values, layout.value_scales(), 0))));
-    EXPECT_NEAR(ToFloat(At<Half>(values, layout.value_scales(), 1)) * 127, 1.0f, 1e-3f);
+TEST_P(AttentionKernelsTest, CodesOfNanAndInfinityAreNan) {
+  for (const KvType type : {KvType::kQ8_0, KvType::kQ4_0}) {
+    const PageLayout layout{32, 64, type, type};
+    std::vector<std::byte> values(layout.value_bytes());
+    for (const float bad :
+         {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
+          -std::numeric_limits<float>::infinity()}) {
+      std::vector<float> row(64, 1.0f);
+      row[5] = bad;
+      kernels_.store_value(layout, values.data(), 0, row.data());
+      EXPECT_TRUE(std::isnan(ToFloat(At<Half>(values, layout.value_scales(), 0))));
+      EXPECT_NEAR(
+          ToFloat(At<Half>(values, layout.value_scales(), 1)) * (type == KvType::kQ8_0 ? 127 : -8),
+          1.0f, 1e-3f);
+    }
   }
 }
 
