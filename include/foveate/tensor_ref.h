@@ -6,6 +6,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 namespace foveate {
 
@@ -32,6 +33,13 @@ struct BasicTensorRef {
     std::int64_t offset = 0;
     for (std::size_t axis = 0; axis < at.size(); ++axis) offset += at[axis] * strides[axis];
     return data + offset * ElementBytes(type);
+  }
+
+  // What is writable serves where something to read is asked for.
+  operator BasicTensorRef<const std::byte, kRank>() const
+    requires(!std::is_const_v<Byte>)
+  {
+    return {data, type, shape, strides};
   }
 };
 

@@ -104,7 +104,9 @@ class Run {
     return RoundUp(QuerySize() + step_tiles_ * TileSize() + BitsSize() + StepScratch(layout_),
                    kPanel);
   }
-  std::int64_t StateSize() const { return RoundUp(most_rows_, kPanel) * (2 * width_ + 3); }
+  std::int64_t StateSize() const {
+    return 3 * RoundUp(most_rows_, kPanel) + 2 * most_rows_ * width_;
+  }
 
   SoftmaxState StateAt(float* memory) const {
     const std::int64_t padded = RoundUp(most_rows_, kPanel);
@@ -112,7 +114,7 @@ class Run {
     return {.o = o,
             .m = memory,
             .d = memory + padded,
-            .o_rest = o + padded * width_,
+            .o_rest = o + most_rows_ * width_,
             .d_rest = memory + 2 * padded};
   }
   SoftmaxState EmptyState(float* memory) const {

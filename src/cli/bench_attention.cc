@@ -25,7 +25,7 @@ struct Flags {
   std::int64_t queries = 0;
   std::vector<std::int64_t> dims = {64};
   std::vector<std::string> types = {"f32"};
-  std::string kv;
+  std::vector<std::string> kv;
   int repetitions = 5;
   bool json = false;
 };
@@ -46,7 +46,7 @@ AttentionBenchOptions BenchOptionsOf(const Flags& flags) {
   for (const std::string& heads : flags.heads) options.heads.push_back(ParseHeadCounts(heads));
   for (const std::string& type : flags.types) options.types.push_back(ParseElementType(type));
   if (flags.queries > 0) options.queries = flags.queries;
-  if (!flags.kv.empty()) options.kv = ParseKvType(flags.kv);
+  for (const std::string& kv : flags.kv) options.kv.push_back(ParseKvType(kv));
   return options;
 }
 
@@ -94,18 +94,19 @@ void PrintTable(const std::vector<AttentionBenchRow>& rows) {
   std::size_t width = 9;
   for (const AttentionBenchRow& row : rows) width = std::max(width, row.mechanism.size());
   width = std::min<std::size_t>(width, 44);
-  fmt::print("{:<{}} {:>6} {:>7} {:>7} {:>4} {:>5} {:>10} {:>18} {:>8} {:>9} {:>9} {:>8}\n",
+  fmt::print("{:<{}} {:>6} {:>7} {:>7} {:>4} {:>5} {:>10} {:>18} {:>8} {:>9} {:>8} {:>9} {:>8}\n",
              "attention", width, "heads", "queries", "keys", "dim", "type", "median", "spread",
-             "GFLOP/s", "limit", "vs dense", "work");
+             "GFLOP/s", "limit", "schedule", "vs dense", "work");
   for (const AttentionBenchRow& row : rows) {
     const Summary seconds = SummaryOf(row.seconds);
     const bool reading = !row.share_of_reading.empty();
     const double share = Median(reading ? row.share_of_reading : row.share_of_fma);
-    fmt::print("{:<{}} {:>6} {:>7} {:>7} {:>4} {:>5} {:>7.2f} ms {:>18} {:>8.1f} {:>9}",
+    fmt::print("{:<{}} {:>6} {:>7} {:>7} {:>4} {:>5} {:>7.2f} ms {:>18} {:>8.1f} {:>9} {:>8}",
                row.mechanism.substr(0, width), width, row.heads.name, row.queries, row.keys,
                row.dim, row.kv.empty() ? row.type : row.kv, seconds.median * 1e3,
                fmt::format("{:.2f} to {:.2f}", seconds.least * 1e3, seconds.most * 1e3),
-               row.gflops(), fmt::format("{:.2f} {}", share, reading ? "read" : "FMA"));
+               row.gflops(), fmt::format("{:.2f} {}", share, reading ? "read" : "FMA"),
+               fmt::format("{:.2f} %", row.schedule_seconds / seconds.median * 100));
     if (!row.speedup.empty()) {
       fmt::print(" {:>8.2f}x {:>7.2f}x", Median(row.speedup), row.dense_tiles / row.tiles);
     }
@@ -141,13 +142,14 @@ int BenchAttentionVerb(const Flags& flags) {
 constexpr const char* kFooter =
     R"(GFLOP/s counts 4 D operations for each pair that is attended. The limit is the share of the
 multiply-add peak, for 16 queries and fewer the share of a plain sum over the same bytes; both are
-measured before each repetition. `vs dense` compares with the first mechanism that visits every
-tile, in the same round; `work` is what the schedule visits fewer tiles of 64 x 64 than that.
+measured before each repetition. `schedule` is the time that listing the tiles takes, once for all
+heads and calls, as a share of one call's. `vs dense` compares with the first mechanism that visits
+every tile, in the same round; `work` is what the schedule visits fewer tiles of 64 x 64 than that.
 
 Examples:
   foveate bench attention --attention full,causal,window:left=1023,right=0 --length 16384
   foveate bench attention --heads mha,gqa,mqa,sqa,ssqa,xsqa --length 4096
-  foveate bench attention --queries 1 --heads 8/8,32/8 --length 262144 --kv f16)";
+  foveate bench attention --queries 1 --heads 8/8,32/8 --length 262144 --kv f16,q8_0)";
 
 }  // namespace
 
@@ -176,7 +178,10 @@ void AddBenchAttentionVerb(CLI::App& bench, Work& work) {
   verb->add_option("--dtype", flags->types, "f32, f16 or bf16, a list")
       ->delimiter(',')
       ->capture_default_str();
-  verb->add_option("--kv", flags->kv, "read keys and values from a KV cache of this type");
+  verb->add_option("--kv", flags->kv,
+                   "read keys and values from KV caches of these types, a list: f32, f16, bf16, "
+                   "q8_0, q4_0")
+      ->delimiter(',');
   verb->add_option("--reps", flags->repetitions, "measured repetitions (one more is dropped)")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();

@@ -53,9 +53,10 @@ std::string RowName(const OrderedJson& row) {
   if (row.contains("test")) {
     return fmt::format("{} {} at depth {}", text("test"), number("tokens"), number("depth"));
   }
+  const bool cached = row.contains("kv") && row.at("kv").is_string();
   return fmt::format("{}/{} heads, {} x {}, D{} {}, {}", number("query_heads"), number("kv_heads"),
-                     number("queries"), number("keys"), number("dim"), text("dtype"),
-                     text("attention"));
+                     number("queries"), number("keys"), number("dim"),
+                     cached ? text("kv") + " cache" : text("dtype"), text("attention"));
 }
 
 Row ReadRow(const OrderedJson& json, const std::string& path) {

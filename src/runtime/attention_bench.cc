@@ -25,6 +25,7 @@ struct Shape {
   HeadCounts heads;
   std::int64_t queries, keys, dim;
   ElementType type;
+  std::optional<KvType> kv;
 };
 
 // Values that are exact in `type`, so that the reference reads what the operator reads.
@@ -78,16 +79,16 @@ void RoundTrip(KvType type, std::int64_t dim, std::vector<float>& values) {
 // The tensors of one shape: queries [H, N, D], keys and values [Hkv, M, D].
 class Data {
  public:
-  Data(Context& context, const Shape& shape, const std::optional<KvType>& kv)
+  Data(Context& context, const Shape& shape)
       : shape_(shape),
         queries_(RandomValues(shape.heads.heads * shape.queries * shape.dim, shape.type, 1)),
         keys_(RandomValues(shape.heads.kv_heads * shape.keys * shape.dim, shape.type, 2)),
         values_(RandomValues(shape.heads.kv_heads * shape.keys * shape.dim, shape.type, 3)),
         out_(queries_.size()) {
-    if (kv) {
-      FillCache(context, *kv);
-      RoundTrip(*kv, shape.dim, keys_);
-      RoundTrip(*kv, shape.dim, values_);
+    if (shape.kv) {
+      FillCache(context, *shape.kv);
+      RoundTrip(*shape.kv, shape.dim, keys_);
+      RoundTrip(*shape.kv, shape.dim, values_);
     } else {
       stored_queries_ = Stored(queries_, shape.type);
       stored_keys_ = Stored(keys_, shape.type);
@@ -244,8 +245,7 @@ double CountPairs(const Pattern& pattern, const AttentionShape& shape, const Sch
   return pairs;
 }
 
-Candidate MakeCandidate(const AttentionSpec& spec, const Shape& shape, const Data& data,
-                        const std::optional<KvType>& kv) {
+Candidate MakeCandidate(const AttentionSpec& spec, const Shape& shape, const Data& data) {
   Candidate made{.patterns = HeadPatterns(spec, 0, shape.heads.heads)};
   made.options.head_patterns = made.patterns;
   const AttentionShape sizes{shape.queries, shape.keys};
@@ -255,7 +255,7 @@ Candidate MakeCandidate(const AttentionSpec& spec, const Shape& shape, const Dat
               .keys = shape.keys,
               .dim = shape.dim,
               .type = ElementTypeName(shape.type),
-              .kv = kv ? KvTypeName(*kv) : "",
+              .kv = shape.kv ? KvTypeName(*shape.kv) : "",
               .dense_tiles = static_cast<double>(DivideUp(shape.queries, kTileKeys) *
                                                  DivideUp(shape.keys, kTileKeys)),
               .bytes = data.KvBytes()};
@@ -275,9 +275,9 @@ class AttentionBench {
   void Measure(const std::vector<Shape>& shapes, std::vector<AttentionBenchRow>& rows) {
     std::vector<Case> cases;
     for (const Shape& shape : shapes) {
-      Case& made = cases.emplace_back(Case{Data(context_, shape, options_.kv), {}, {}});
+      Case& made = cases.emplace_back(Case{Data(context_, shape), {}, {}});
       for (const AttentionSpec& spec : options_.mechanisms) {
-        made.candidates.push_back(MakeCandidate(spec, shape, made.data, options_.kv));
+        made.candidates.push_back(MakeCandidate(spec, shape, made.data));
       }
       // A plain sum over as many bytes as the keys and values take is the limit of few rows.
       if (FewRows(shape))
@@ -391,16 +391,20 @@ HeadCounts ParseHeadCounts(const std::string& text) {
 
 std::vector<AttentionBenchRow> BenchAttention(Context& context,
                                               const AttentionBenchOptions& options) {
+  std::vector<std::optional<KvType>> stores(options.kv.begin(), options.kv.end());
+  if (stores.empty()) stores.push_back(std::nullopt);
   std::vector<AttentionBenchRow> rows;
   AttentionBench bench(context, options);
   for (const std::int64_t length : options.lengths) {
     for (const std::int64_t dim : options.dims) {
       for (const ElementType type : options.types) {
-        std::vector<Shape> shapes;
-        for (const HeadCounts& heads : options.heads) {
-          shapes.push_back({heads, options.queries.value_or(length), length, dim, type});
+        for (const std::optional<KvType>& kv : stores) {
+          std::vector<Shape> shapes;
+          for (const HeadCounts& heads : options.heads) {
+            shapes.push_back({heads, options.queries.value_or(length), length, dim, type, kv});
+          }
+          bench.Measure(shapes, rows);
         }
-        bench.Measure(shapes, rows);
       }
     }
   }

@@ -32,8 +32,8 @@ struct AttentionBenchOptions {
   std::optional<std::int64_t> queries;  // rows; none: as many as keys
   std::vector<std::int64_t> dims;
   std::vector<ElementType> types;
-  std::optional<KvType> kv;  // through a KV cache of this type, filled before; else plain tensors
-  int repetitions = 5;       // measured, after one that is not
+  std::vector<KvType> kv;  // through KV caches of these types, filled before; none: plain tensors
+  int repetitions = 5;     // measured, after one that is not
   std::function<void(const std::string& what)> on_step;  // may throw to stop
 };
 

@@ -35,6 +35,20 @@ class BenchCompareTest : public CliTest {
   }
 };
 
+// Tensors of a type and a cache of that type are two things.
+TEST_F(BenchCompareTest, NamesTheCache) {
+  json cached = AttentionRow("full", {1.0, 1.0, 1.0});
+  cached["dtype"] = cached["kv"] = "f16";
+  json tensors = AttentionRow("full", {2.0, 2.0, 2.0});
+  tensors["dtype"] = "f16";
+  tensors["kv"] = nullptr;
+  const Outcome outcome = Run(Compare({cached, tensors}, {tensors, cached}) + " --json");
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  const json result = json::parse(outcome.out);
+  ASSERT_EQ(result["rows"].size(), 2u);
+  for (const json& row : result["rows"]) EXPECT_EQ(row["ratio"], 1.0) << row;
+}
+
 TEST_F(BenchCompareTest, TellsChangesFromNoise) {
   const std::string compare =
       Compare({AttentionRow("full", {1.0, 1.1, 0.9}), AttentionRow("causal", {1.0, 1.01, 0.99}),
