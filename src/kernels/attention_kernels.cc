@@ -1,7 +1,7 @@
 // The attention tile kernel.
 //
 // Shape: R query rows (tokens times the heads of a group) by a step of up to 4 tiles of 64 keys of
-// one KV head, per call. A step's keys and values, as panels of floats, take at most 128 KB (L2);
+// one KV head, per call. A step's keys and values, as panels of floats, take at most 256 KB (L2);
 // blocks of 6 or 8 rows pass over them one after the other, each with its scores (9 KB) and outputs
 // in L1: scores, softmax, values, then one merge into the state.
 // FLOPs: 2 R 256 (D + Dv) for the two products, some 15 vector operations per kLanes scores for the
@@ -26,6 +26,9 @@
 //     0.75 at 1024 keys. Row blocks outside and steps inside beat the opposite order, which kept
 //     scores in L2 (0.65 on AVX2). The micro-GEMM takes two thirds of the time at 1024 keys,
 //     softmax a twelfth; page faults of fresh packing memory had cost a tenth.
+//   - A core whose other hardware thread is busy with foreign work decodes half as much: what the
+//     micro-GEMM's loop cost besides its products (AVX2: 4 of 24 operations) then cost 8 %, until
+//     it was unrolled. Maxima of all rows before the first exponential: 2 %.
 //   - Softmax in units of log2 spares a multiplication for each score: the factor goes into the
 //     queries.
 //   - Decode: the order of memory is the order of reading (pieces of a cache), prefetching follows
@@ -180,22 +183,24 @@ inline void Scores(const RowBlock& block) {
 // --- softmax ---
 
 inline void Softmax(const RowBlock& block) {
-  // Spans of columns that were computed; tiles side by side make one.
-  std::array<Columns, kPiecePages> spans;
-  int count = 0;
+  // The columns that were computed; tiles side by side make one span.
+  Spans spans;
   for (int i = 0; i < block.visible_count; ++i) {
     const std::int64_t first = block.visible[i].tile * kPageKeys;
     const Columns columns = WholePanels(block.visible[i].columns);
-    if (count > 0 && spans[count - 1].end == first + columns.begin) {
-      spans[count - 1].end = first + columns.end;
+    if (spans.count > 0 && spans.at[spans.count - 1].end == first + columns.begin) {
+      spans.at[spans.count - 1].end = first + columns.end;
     } else {
-      spans[count++] = {first + columns.begin, first + columns.end};
+      spans.at[spans.count++] = {first + columns.begin, first + columns.end};
     }
   }
+  // All maxima first: else each row would wait for its own.
   const Scratch& scratch = block.call.scratch;
   for (std::int64_t row = 0; row < block.count; ++row) {
-    SoftmaxRow(scratch.scores + row * kScoreStride, spans.data(), count, scratch.m + row,
-               scratch.d + row);
+    scratch.m[row] = MaxOfRow(scratch.scores + row * kScoreStride, spans);
+  }
+  for (std::int64_t row = 0; row < block.count; ++row) {
+    scratch.d[row] = ExponentialsOfRow(scratch.scores + row * kScoreStride, spans, scratch.m[row]);
   }
 }
 

@@ -1,4 +1,5 @@
 // Scores to probabilities, one row of a step at a time, and the algebra of softmax states.
+#include <array>
 #include <cstdint>
 #include <limits>
 
@@ -78,26 +79,33 @@ HWY_INLINE void Hide(float* scores, Columns columns, std::uint64_t visible) {
 // Four running vectors, so that neither the latency of max nor of add counts.
 inline constexpr int kChains = 4;
 
-// In place: scores become 2^(s - m) over `spans` (whole panels). Returns m and d. A row whose
-// scores are all -infinity becomes zeros.
-HWY_INLINE void SoftmaxRow(float* scores, const Columns* spans, int span_count, float* m,
-                           float* d) {
+// Spans of columns, whole panels.
+struct Spans {
+  std::array<Columns, kPiecePages> at{};
+  int count = 0;
+};
+
+HWY_INLINE float MaxOfRow(const float* scores, const Spans& spans) {
   VF largest[kChains];
   for (VF& chain : largest) chain = Set(kMinusInfinity);
-  for (int s = 0; s < span_count; ++s) {
-    for (std::int64_t i = spans[s].begin; i < spans[s].end; i += kPanel) {
+  for (int s = 0; s < spans.count; ++s) {
+    for (std::int64_t i = spans.at[s].begin; i < spans.at[s].end; i += kPanel) {
       for (int v = 0; v < kPanel / kLanes; ++v) {
         largest[v % kChains] = Max(largest[v % kChains], Load(scores + i + v * kLanes));
       }
     }
   }
-  *m = ReduceMax(Max(Max(largest[0], largest[1]), Max(largest[2], largest[3])));
+  return ReduceMax(Max(Max(largest[0], largest[1]), Max(largest[2], largest[3])));
+}
 
+// In place: scores become 2^(s - m); returns their sum. A row whose scores are all -infinity, as m
+// is then, becomes zeros.
+HWY_INLINE float ExponentialsOfRow(float* scores, const Spans& spans, float m) {
   VF sum[kChains];
   for (VF& chain : sum) chain = Zero();
-  const VF shift = Set(*m == kMinusInfinity ? 0.0f : *m);
-  for (int s = 0; s < span_count; ++s) {
-    for (std::int64_t i = spans[s].begin; i < spans[s].end; i += kPanel) {
+  const VF shift = Set(m == kMinusInfinity ? 0.0f : m);
+  for (int s = 0; s < spans.count; ++s) {
+    for (std::int64_t i = spans.at[s].begin; i < spans.at[s].end; i += kPanel) {
       for (int v = 0; v < kPanel / kLanes; ++v) {
         const VF p = Exp2NonPositive(Sub(Load(scores + i + v * kLanes), shift));
         Store(p, scores + i + v * kLanes);
@@ -105,7 +113,7 @@ HWY_INLINE void SoftmaxRow(float* scores, const Columns* spans, int span_count, 
       }
     }
   }
-  *d = ReduceSum(Add(Add(sum[0], sum[1]), Add(sum[2], sum[3])));
+  return ReduceSum(Add(Add(sum[0], sum[1]), Add(sum[2], sum[3])));
 }
 
 // --- states ---
