@@ -31,7 +31,11 @@ inline constexpr int kFetchLevel = Source::kBits <= 8 ? 3 : 2;
 // Rows of one register block: with 32 registers 8 rows by 2 panels of AVX-512 are 16 sums, and a
 // tile of 64 rows has no rest; NEON has 24 sums of 6 rows, AVX2 12.
 inline constexpr int kTileRows = kVectorRegisters == 32 && kLanes == 16 ? 8 : 6;
-static_assert(kTileRows <= kMaxTileRows && kRowStep % kTileRows == 0);
+
+// Rows that pass over a panel while it is in L1, before the next panel: two register blocks, whose
+// scores leave room for it.
+inline constexpr int kBlockRows = kTileRows == 6 ? 12 : 8;
+static_assert(kBlockRows <= kMaxBlockRows && kRowStep % kBlockRows == 0);
 
 // Where b comes from: At(k, column) gives kLanes columns of row k as floats, From(k) begins at row
 // k, a multiple of kDepthBlock, and knows that many rows: they are walked at a time. A stored
@@ -138,15 +142,19 @@ struct Q4ValueSource {
   }
 };
 
-// The left factors: element k of row r, at distances that the compiler knows.
-struct QueryBlock {  // packed queries [dim][kTileRows]
+// The left factors: element k of row r, at distances that the compiler knows. Next() are the rows
+// of the next register block.
+struct QueryBlock {  // packed queries [rows / kTileRows][dim][kTileRows]
   const float* data;
-  HWY_INLINE QueryBlock From(std::int64_t k) const { return {data + k * kTileRows}; }
+  std::int64_t dim;
+  HWY_INLINE QueryBlock From(std::int64_t k) const { return {data + k * kTileRows, dim}; }
+  HWY_INLINE QueryBlock Next() const { return {data + dim * kTileRows, dim}; }
   HWY_INLINE float At(std::int64_t r, std::int64_t k) const { return data[k * kTileRows + r]; }
 };
 struct ScoreBlock {  // rows of scores
   const float* data;
   HWY_INLINE ScoreBlock From(std::int64_t k) const { return {data + k}; }
+  HWY_INLINE ScoreBlock Next() const { return {data + kTileRows * kScoreStride}; }
   HWY_INLINE float At(std::int64_t r, std::int64_t k) const { return data[r * kScoreStride + k]; }
 };
 
@@ -156,6 +164,8 @@ struct Product {
   std::int64_t c_stride;
   std::int64_t depth;
   bool accumulate;  // false: c is overwritten
+
+  Product Next() const { return {c + kTileRows * c_stride, c_stride, depth, accumulate}; }
 };
 
 template <class Source>
@@ -226,12 +236,13 @@ constexpr int BlockPanels(int rows) {
   return sums >= 4 * per_panel ? 4 : sums >= 2 * per_panel ? 2 : 1;
 }
 
-// Columns [begin, end), multiples of kPanel.
+// Columns [begin, end), multiples of kPanel, of kRows rows and as many of the next register block
+// if there are two.
 //
 // Blocks of several rows walk a stored page in strides that the hardware's prefetching does not
 // follow. So they go over all columns of a few rows of b before the next few, and ask for the
 // memory behind in the order it lies.
-template <int kRows, class Left, class Source>
+template <int kRows, int kBlocks = 1, class Left, class Source>
 HWY_NOINLINE void Gemm(const Left& a, const Source& b, const Product& product, std::int64_t begin,
                        std::int64_t end) {
   constexpr int kPanels = BlockPanels(kRows);
@@ -249,9 +260,13 @@ HWY_NOINLINE void Gemm(const Left& a, const Source& b, const Product& product, s
     std::int64_t column = begin;
     for (; column + kPanels * kPanel <= end; column += kPanels * kPanel) {
       RegisterBlock<kRows, kPanels>(left, right, part, column, fetch);
+      if constexpr (kBlocks == 2) {
+        RegisterBlock<kRows, kPanels>(left.Next(), right, part.Next(), column, fetch);
+      }
       fetch += part.depth * kPanels * kPanel * Source::kBits / 8;
     }
     if constexpr (kPanels > 1) {
+      static_assert(kBlocks == 1);
       for (; column < end; column += kPanel) {
         RegisterBlock<kRows, 1>(left, right, part, column, fetch);
         fetch += part.depth * kPanel * Source::kBits / 8;
@@ -262,7 +277,7 @@ HWY_NOINLINE void Gemm(const Left& a, const Source& b, const Product& product, s
 
 // The same for a number of rows known at run time, 1 to kTileRows.
 template <class Left, class Source>
-HWY_INLINE void GemmRows(std::int64_t rows, const Left& a, const Source& b, const Product& product,
+HWY_INLINE void GemmTile(std::int64_t rows, const Left& a, const Source& b, const Product& product,
                          std::int64_t begin, std::int64_t end) {
   static_assert(kTileRows == 6 || kTileRows == 8);
   switch (rows) {
@@ -278,6 +293,17 @@ HWY_INLINE void GemmRows(std::int64_t rows, const Left& a, const Source& b, cons
     if (rows == 7) Gemm<7>(a, b, product, begin, end);
     if (rows == 8) Gemm<8>(a, b, product, begin, end);
   }
+}
+
+// 1 to kBlockRows.
+template <class Left, class Source>
+HWY_INLINE void GemmRows(std::int64_t rows, const Left& a, const Source& b, const Product& product,
+                         std::int64_t begin, std::int64_t end) {
+  if constexpr (kBlockRows == 2 * kTileRows) {
+    if (rows == kBlockRows) return Gemm<kTileRows, 2>(a, b, product, begin, end);
+    if (rows > kTileRows) GemmTile(rows - kTileRows, a.Next(), b, product.Next(), begin, end);
+  }
+  GemmTile(std::min<std::int64_t>(rows, kTileRows), a, b, product, begin, end);
 }
 
 }  // namespace foveate::HWY_NAMESPACE

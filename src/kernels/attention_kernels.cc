@@ -2,8 +2,8 @@
 //
 // Shape: R query rows (tokens times the heads of a group) by a step of up to 4 tiles of 64 keys of
 // one KV head, per call. A step's keys and values, as panels of floats, take at most 256 KB (L2);
-// blocks of 6 or 8 rows pass over them one after the other, each with its scores (9 KB) and outputs
-// in L1: scores, softmax, values, then one merge into the state.
+// blocks of 8 or 12 rows pass over them one after the other, each with its scores (9 or 13 KB) and
+// outputs in L1: scores, softmax, values, then one merge into the state.
 // FLOPs: 2 R 256 (D + Dv) for the two products, some 15 vector operations per kLanes scores for the
 // softmax: a tenth of the products at D = 64.
 // Bytes: 256 (D + Dv) elements, once for all rows.
@@ -28,7 +28,9 @@
 //     softmax a twelfth; page faults of fresh packing memory had cost a tenth.
 //   - A core whose other hardware thread is busy with foreign work decodes half as much: what the
 //     micro-GEMM's loop cost besides its products (AVX2: 4 of 24 operations) then cost 8 %, until
-//     it was unrolled. Maxima of all rows before the first exponential: 2 %.
+//     it was unrolled. Two register blocks for each
+//     panel, which then comes from L2 half as often: 3 %. Maxima of all rows before the first
+//     exponential: 2 %.
 //   - Softmax in units of log2 spares a multiplication for each score: the factor goes into the
 //     queries.
 //   - Decode: the order of memory is the order of reading (pieces of a cache), prefetching follows
@@ -56,8 +58,8 @@ namespace foveate::HWY_NAMESPACE {
 
 // The scratch memory of a call, cut up.
 struct Scratch {
-  float* scores;  // [kMaxTileRows][kScoreStride]
-  float* out;     // [kMaxTileRows][value_width], of this step alone
+  float* scores;  // [kMaxBlockRows][kScoreStride]
+  float* out;     // [kMaxBlockRows][value_width], of this step alone
   float* m;       // [kPanel]
   float* d;       // [kPanel]
   float* keys;    // converted pages, as packed ones
@@ -66,8 +68,8 @@ struct Scratch {
 
   Scratch(float* memory, const PageLayout& layout)
       : scores(memory),
-        out(scores + kMaxTileRows * kScoreStride),
-        m(out + kMaxTileRows * layout.value_width()),
+        out(scores + kMaxBlockRows * kScoreStride),
+        m(out + kMaxBlockRows * layout.value_width()),
         d(m + kPanel),
         keys(d + kPanel),
         values(keys + StepTiles(layout) * kPageKeys * layout.key_dim),
@@ -136,7 +138,7 @@ struct ScoreTile {
     const Call& call = block.call;
     const std::int64_t dim = call.layout.key_dim;
     const std::int64_t rest = block.first % kTileRows;
-    const QueryBlock queries{call.rows.queries + (block.first - rest) * dim + rest};
+    const QueryBlock queries{call.rows.queries + (block.first - rest) * dim + rest, dim};
     const Columns columns = WholePanels(visible.columns);
     GemmRows(block.count, queries, keys,
              {call.scratch.scores + visible.tile * kPageKeys, kScoreStride, dim, false},
@@ -360,14 +362,9 @@ void AttendStep(const PageLayout& stored, const AttentionRows& rows, const Atten
   const Scratch scratch(memory, stored);
   AttentionStep converted = step;
   PageLayout layout = stored;
-  std::int64_t block_rows = kTileRows;
-  if (!stored.packed()) {
-    if (rows.count > kDirectRows && !stored.in_place) {
-      layout = ConvertStep({stored, rows, step, scratch, state}, converted);
-    } else {
-      block_rows = DirectRows(std::min<std::int64_t>(rows.count, kTileRows));
-    }
-  }
+  const bool direct = !stored.packed() && (rows.count <= kDirectRows || stored.in_place);
+  if (!stored.packed() && !direct)
+    layout = ConvertStep({stored, rows, step, scratch, state}, converted);
   const Call call{layout, rows, converted, scratch, state};
 
   RowBlock all{call, 0, rows.count};
@@ -376,9 +373,11 @@ void AttendStep(const PageLayout& stored, const AttentionRows& rows, const Atten
   for (int i = 0; i < all.visible_count; ++i) {
     careful[all.visible[i].tile] = NeedsCare(call, all.visible[i]);
   }
+  // Blocks that do not cross those of packed queries.
+  const std::int64_t unit = direct ? kTileRows : kBlockRows;
+  const std::int64_t most = direct ? DirectRows(std::min(rows.count, unit)) : unit;
   for (std::int64_t first = 0; first < rows.count;) {
-    const std::int64_t rest = kTileRows - first % kTileRows;  // of this block of packed queries
-    const std::int64_t count = std::min({block_rows, rest, rows.count - first});
+    const std::int64_t count = std::min({most, unit - first % unit, rows.count - first});
     AttendBlock(call, first, count, careful);
     first += count;
   }

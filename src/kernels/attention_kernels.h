@@ -123,14 +123,14 @@ inline std::int64_t StepTiles(const PageLayout& layout) {
 
 // Floats that attend() works in: scores and output of a block of rows, a converted step, one page's
 // scales.
-inline constexpr std::int64_t kMaxTileRows = 8;
+inline constexpr std::int64_t kMaxBlockRows = 12;
 inline constexpr std::int64_t kMaxHeadDim = 512;
 inline constexpr std::int64_t kScoreStride =
     kPieceKeys + kPanel;  // not a power of two: L1 has sets
 inline std::int64_t StepScratch(const PageLayout& layout) {
   const std::int64_t key_dim = RoundUp(layout.key_dim, kPanel);
   const std::int64_t width = layout.value_width();
-  return kMaxTileRows * (kScoreStride + width) + 2 * kPanel +
+  return kMaxBlockRows * (kScoreStride + width) + 2 * kPanel +
          StepTiles(layout) * kPageKeys * (key_dim + width) + kPageKeys * (key_dim + width);
 }
 
