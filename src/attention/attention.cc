@@ -1,17 +1,11 @@
 #include "attention/attention.h"
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <cmath>
-#include <limits>
-#include <optional>
 #include <utility>
 
-#include "attention/executor.h"
-#include "attention/window_pattern.h"
+#include "attention/attention_call.h"
 #include "base/checked.h"
-#include "base/half.h"
 #include "base/throw.h"
 
 namespace foveate {
@@ -20,142 +14,8 @@ namespace {
 // Schedules that a scratch remembers: a model has a few kinds of layers.
 constexpr std::size_t kRememberedSchedules = 8;
 
-// Keys and values that are packed at once: memory that a call takes beyond its tensors.
-constexpr std::int64_t kPackedFloats = std::int64_t{16} << 20;
-
 // With no more row tiles than this, tiles are packed as they are needed instead.
 constexpr std::int64_t kFewRowTiles = 2;
-
-// No extent is larger, nor has a tensor more elements: sizes of work cannot overflow.
-constexpr std::int64_t kMaxExtent = std::int64_t{1} << 40;
-constexpr std::int64_t kMaxElements = std::int64_t{1} << 56;
-
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
-void CheckOptions(const AttentionOptions& options, std::int64_t heads) {
-  if (!(options.soft_cap >= 0) || !std::isfinite(options.soft_cap)) {
-    Throw(ErrorCode::kInvalidArgument, "attention: soft cap {}, expected 0 (none) or more, finite",
-          options.soft_cap);
-  }
-  if (options.scale && !std::isfinite(*options.scale)) {
-    Throw(ErrorCode::kInvalidArgument, "attention: scale {}, expected a finite number",
-          *options.scale);
-  }
-  const auto check_count = [&](const char* name, std::size_t count) {
-    if (count == 0 || static_cast<std::int64_t>(count) == heads) return;
-    Throw(ErrorCode::kInvalidArgument, "attention: {} {}, expected one for each of {} query heads",
-          count, name, heads);
-  };
-  check_count("head patterns", options.head_patterns.size());
-  check_count("ALiBi slopes", options.alibi_slopes.size());
-  check_count("sinks", options.sinks.size());
-  for (std::size_t head = 0; head < options.alibi_slopes.size(); ++head) {
-    if (std::isfinite(options.alibi_slopes[head])) continue;
-    Throw(ErrorCode::kInvalidArgument, "attention: ALiBi slope of head {} is {}, expected a number",
-          head, options.alibi_slopes[head]);
-  }
-  for (std::size_t head = 0; head < options.sinks.size(); ++head) {
-    if (options.sinks[head] < kInfinity) continue;  // not so of NaN
-    Throw(ErrorCode::kInvalidArgument,
-          "attention: sink of head {} is {}, expected a number or -infinity", head,
-          options.sinks[head]);
-  }
-}
-
-template <std::size_t kRank>
-std::string ShapeText(const std::array<std::int64_t, kRank>& shape) {
-  return fmt::format("[{}]", fmt::join(shape, ", "));
-}
-
-// Every element can be addressed, and there is memory that holds them. Works on any kind of view,
-// of extents that are not negative.
-template <typename Tensor>
-void CheckMemory(const char* name, const Tensor& tensor) {
-  std::optional<std::uint64_t> elements = 1;
-  std::optional<std::uint64_t> span = 1;
-  for (std::size_t axis = 0; axis < tensor.shape.size(); ++axis) {
-    const auto extent = static_cast<std::uint64_t>(tensor.shape[axis]);
-    if (extent > kMaxExtent) span = std::nullopt;
-    if (elements) elements = CheckedMul(*elements, extent);
-    const auto stride = static_cast<std::uint64_t>(tensor.strides[axis]);
-    const std::uint64_t distance = tensor.strides[axis] < 0 ? 0 - stride : stride;
-    const auto reach = CheckedMul(extent > 0 ? extent - 1 : 0, distance);
-    if (span) span = reach ? CheckedAdd(*span, *reach) : std::nullopt;
-  }
-  if (!elements || *elements > kMaxElements || !span || *span > kMaxElements) {
-    Throw(ErrorCode::kLimit, "attention: {} {} with strides {} is more than memory can address",
-          name, ShapeText(tensor.shape), ShapeText(tensor.strides));
-  }
-  if (*elements > 0 && tensor.data == nullptr) {
-    Throw(ErrorCode::kInvalidArgument, "attention: {} has no data", name);
-  }
-}
-
-// What is written must not be the same memory twice.
-template <typename Tensor>
-void CheckWritable(const char* name, const Tensor& tensor) {
-  CheckMemory(name, tensor);
-  for (std::size_t axis = 0; axis < tensor.shape.size(); ++axis) {
-    if (tensor.shape[axis] < 2 || tensor.strides[axis] != 0) continue;
-    Throw(ErrorCode::kInvalidArgument, "attention: {} has a stride of 0 over {} elements", name,
-          tensor.shape[axis]);
-  }
-}
-
-double ScaleOf(const AttentionOptions& options, std::int64_t dim) {
-  return options.scale ? double{*options.scale} : 1 / std::sqrt(static_cast<double>(dim));
-}
-
-// The bias with strides of 0 where it is broadcast.
-View<const float, 4> Broadcast(const View<const float, 4>& bias,
-                               const std::array<std::int64_t, 4>& shape) {
-  View<const float, 4> wide = bias;
-  if (bias.data == nullptr) return wide;
-  for (int axis = 0; axis < 4; ++axis) {
-    if (bias.shape[axis] == shape[axis]) continue;
-    if (bias.shape[axis] != 1) {
-      Throw(ErrorCode::kInvalidArgument, "attention: bias {} does not broadcast to {}",
-            ShapeText(bias.shape), ShapeText(shape));
-    }
-    wide.shape[axis] = shape[axis];
-    wide.strides[axis] = 0;
-  }
-  CheckMemory("bias", wide);
-  return wide;
-}
-
-// The pattern of a head; null stands for all keys.
-const PatternPtr& PatternOf(const AttentionOptions& options, std::int64_t head) {
-  const PatternPtr& pattern =
-      options.head_patterns.empty() ? options.pattern : options.head_patterns[head];
-  return pattern != nullptr ? pattern : FullPattern();
-}
-
-// The groups of heads that share keys and a pattern, and their schedules.
-std::vector<HeadGroup> MakeGroups(const AttentionOptions& options, const AttentionShape& shape,
-                                  std::int64_t batches, std::int64_t heads, std::int64_t kv_heads,
-                                  int threads, AttentionScratch& scratch) {
-  const std::int64_t group = heads / kv_heads;
-  const std::int64_t tile_rows = ChooseTileRows(shape, group, batches * kv_heads, threads);
-  std::vector<HeadGroup> groups;
-  for (std::int64_t head = 0; head < heads;) {
-    const PatternPtr& pattern = PatternOf(options, head);
-    HeadGroup next{0, head / group, head, 0, scratch.ScheduleFor(pattern, shape, tile_rows)};
-    do {
-      ++next.heads;
-      ++head;
-    } while (head < heads && head / group == next.kv_head && PatternOf(options, head) == pattern);
-    groups.push_back(std::move(next));
-  }
-  const std::size_t of_one_batch = groups.size();
-  for (std::int64_t batch = 1; batch < batches; ++batch) {
-    for (std::size_t i = 0; i < of_one_batch; ++i) {
-      groups.push_back(groups[i]);
-      groups.back().batch = batch;
-    }
-  }
-  return groups;
-}
 
 // --- plain tensors ---
 
@@ -201,9 +61,9 @@ class TensorData : public AttentionData {
   KeyTile Tile(const HeadGroup& group, std::int64_t tile, float* memory) const override {
     const std::int64_t head = group.batch * in_.key.shape[1] + group.kv_head;
     if (layout_.in_place) {
-      const TensorRef<2> keys = Page(in_.key, head, tile);
+      const TensorRef<2> keys = PageOf(in_.key, head, tile);
       return {
-          .keys = keys.data, .values = Page(in_.value, head, tile).data, .count = keys.shape[0]};
+          .keys = keys.data, .values = PageOf(in_.value, head, tile).data, .count = keys.shape[0]};
     }
     float* keys = memory;
     float* values = memory + kPageKeys * layout_.key_dim;
@@ -219,25 +79,12 @@ class TensorData : public AttentionData {
 
   void Store(std::int64_t batch, std::int64_t head, std::int64_t row, const float* out,
              float lse) const override {
-    std::byte* to = out_.out.At(batch, head, row);
-    const std::int64_t stride = out_.out.strides[3];
-    if (out_.out.type == ElementType::kF32 && stride == 1) {
-      std::copy_n(out, layout_.value_dim, reinterpret_cast<float*>(to));
-    } else {
-      for (std::int64_t i = 0; i < layout_.value_dim; ++i) StoreElement(to, i * stride, out[i]);
-    }
+    StoreRow(out, layout_.value_dim, out_.out.At(batch, head, row), out_.out.type,
+             out_.out.strides[3]);
     if (out_.lse.data != nullptr) out_.lse(batch, head, row) = lse;
   }
 
  private:
-  void StoreElement(std::byte* to, std::int64_t at, float value) const {
-    switch (out_.out.type) {
-      case ElementType::kF32: reinterpret_cast<float*>(to)[at] = value; break;
-      case ElementType::kF16: reinterpret_cast<Half*>(to)[at] = ToHalf(value); break;
-      case ElementType::kBF16: reinterpret_cast<BFloat16*>(to)[at] = ToBFloat16(value); break;
-    }
-  }
-
   // The kernel reads whole panels of value rows.
   bool CanReadInPlace() const {
     return in_.key.type == in_.value.type && in_.key.strides[3] == 1 && in_.value.strides[3] == 1 &&
@@ -260,18 +107,9 @@ class TensorData : public AttentionData {
            page % step_tiles_ * kPageKeys * kPanel;
   }
 
-  // The rows of a page of head `head`, counted over batches.
-  TensorRef<2> Page(const TensorRef<4>& tensor, std::int64_t head, std::int64_t page) const {
-    const std::int64_t first = page * kPageKeys;
-    const std::int64_t heads = tensor.shape[1];
-    return {tensor.At(head / heads, head % heads, first),
-            tensor.type,
-            {std::min(kPageKeys, tensor.shape[2] - first), tensor.shape[3]},
-            {tensor.strides[2], tensor.strides[3]}};
-  }
   void PackTile(std::int64_t head, std::int64_t page, float* keys, float* values) const {
-    kernels_.pack_keys(Page(in_.key, head, page), keys);
-    kernels_.pack_values(Page(in_.value, head, page), layout_.value_panel, values);
+    kernels_.pack_keys(PageOf(in_.key, head, page), keys);
+    kernels_.pack_values(PageOf(in_.value, head, page), layout_.value_panel, values);
   }
 
   const AttentionKernels& kernels_;
@@ -285,43 +123,13 @@ class TensorData : public AttentionData {
   float* packed_ = nullptr;
 };
 
-void CheckTensors(const AttentionInputs& in, const AttentionOutputs& out) {
+void CheckOutputs(const AttentionInputs& in, const AttentionOutputs& out) {
   const auto [batches, heads, queries, dim] = in.query.shape;
-  const auto [key_batches, kv_heads, keys, key_dim] = in.key.shape;
-  const auto refuse = [](const char* name, const std::array<std::int64_t, 4>& shape,
-                         const std::string& expected) {
-    Throw(ErrorCode::kInvalidArgument, "attention: {} {}, expected {}", name, ShapeText(shape),
-          expected);
-  };
-  if (batches < 0 || heads < 1 || queries < 0 || dim < 1 || dim > kMaxHeadDim) {
-    refuse("query", in.query.shape, fmt::format("[B, H, N, D] with D from 1 to {}", kMaxHeadDim));
-  }
-  if (key_batches != batches || key_dim != dim || kv_heads < 1 || keys < 0) {
-    refuse("key", in.key.shape, fmt::format("[{}, Hkv, M, {}]", batches, dim));
-  }
-  if (heads % kv_heads != 0) {
-    Throw(ErrorCode::kInvalidArgument, "attention: {} query heads do not divide over {} KV heads",
-          heads, kv_heads);
-  }
-  const std::int64_t value_dim = in.value.shape[3];
-  if (in.value.shape != std::array{batches, kv_heads, keys, value_dim} || value_dim < 1 ||
-      value_dim > kMaxHeadDim) {
-    refuse(
-        "value", in.value.shape,
-        fmt::format("[{}, {}, {}, Dv] with Dv from 1 to {}", batches, kv_heads, keys, kMaxHeadDim));
-  }
-  if (out.out.shape != std::array{batches, heads, queries, value_dim}) {
-    refuse("out", out.out.shape, ShapeText(std::array{batches, heads, queries, value_dim}));
-  }
-  if (out.lse.data != nullptr && out.lse.shape != std::array{batches, heads, queries}) {
-    Throw(ErrorCode::kInvalidArgument, "attention: lse {}, expected [{}, {}, {}]",
-          ShapeText(out.lse.shape), batches, heads, queries);
-  }
-  CheckMemory("query", in.query);
-  CheckMemory("key", in.key);
-  CheckMemory("value", in.value);
+  CheckShape("out", out.out.shape, {batches, heads, queries, in.value.shape[3]});
   CheckWritable("out", out.out);
-  if (out.lse.data != nullptr) CheckWritable("lse", out.lse);
+  if (out.lse.data == nullptr) return;
+  CheckShape("lse", out.lse.shape, {batches, heads, queries});
+  CheckWritable("lse", out.lse);
 }
 
 // --- a KV cache ---
@@ -421,7 +229,8 @@ std::shared_ptr<const Schedule> AttentionScratch::ScheduleFor(const PatternPtr& 
 
 void Attention(Context& context, const AttentionInputs& inputs, const AttentionOptions& options,
                AttentionScratch& scratch, const AttentionOutputs& outputs) {
-  CheckTensors(inputs, outputs);
+  CheckInputs(inputs);
+  CheckOutputs(inputs, outputs);
   const auto [batches, heads, queries, dim] = inputs.query.shape;
   const std::int64_t kv_heads = inputs.key.shape[1];
   const AttentionShape shape{queries, inputs.key.shape[2]};
@@ -430,8 +239,10 @@ void Attention(Context& context, const AttentionInputs& inputs, const AttentionO
   used.bias = Broadcast(options.bias, {batches, heads, queries, shape.keys});
   if (batches == 0 || queries == 0) return;
 
+  const std::int64_t tile_rows =
+      ChooseTileRows(shape, heads / kv_heads, batches * kv_heads, context.pool().size());
   const std::vector<HeadGroup> groups =
-      MakeGroups(used, shape, batches, heads, kv_heads, context.pool().size(), scratch);
+      MakeGroups(used, shape, batches, heads, kv_heads, tile_rows, scratch);
   std::size_t row_tiles = 0;
   for (const HeadGroup& group : groups) {
     row_tiles = std::max(row_tiles, group.schedule->items().size());
@@ -470,9 +281,12 @@ void Attend(Context& context, const KvCache& cache, View<const float, 3> queries
   AttentionOptions used = options;
   used.bias = Broadcast(options.bias, {1, heads, tokens, cache.length()});
   const CacheData data(AttentionKernelsFor(context.isa()), cache, queries, out, lse);
+  const AttentionShape shape{tokens, cache.length()};
+  const std::int64_t kv_heads = cache.options().kv_heads;
+  const std::int64_t tile_rows =
+      ChooseTileRows(shape, heads / kv_heads, kv_heads, context.pool().size());
   const AttentionCall call{data, used, ScaleOf(used, dim),
-                           MakeGroups(used, {tokens, cache.length()}, 1, heads,
-                                      cache.options().kv_heads, context.pool().size(), scratch)};
+                           MakeGroups(used, shape, 1, heads, kv_heads, tile_rows, scratch)};
   for (const HeadGroup& group : call.groups) CheckKept(cache, *group.schedule);
   Execute(context, call, scratch);
 }

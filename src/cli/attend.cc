@@ -1,9 +1,9 @@
 // `foveate attend`: the attention operator on the tensors of a file.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <nlohmann/json.hpp>
 
-#include "base/log.h"
 #include "base/throw.h"
 #include "cli/model_options.h"
 #include "cli/output.h"
@@ -36,21 +36,27 @@ int AttendVerb(const Flags& flags) {
   const AttentionSpec spec = ParseAttentionSpec(flags.attention);
   const std::unique_ptr<Context> context = MakeContext(flags.machine);
   const SafetensorsFile file = SafetensorsFile::Open(flags.input);
-  if (file.FindTensor("dout") != nullptr) {
-    Warn("{}: dout is there, but there is no backward pass yet", flags.input);
-  }
   const AttendFileResult result = AttendFile(
       *context, file, spec,
       {.scale = flags.scale, .soft_cap = flags.soft_cap.value_or(0.0f), .alibi = flags.alibi});
   const auto [b, h, n, d] = result.shape;
-  const StoredTensor tensors[] = {FloatTensor("out", {b, h, n, d}, result.out),
-                                  FloatTensor("lse", {b, h, n}, result.lse)};
+  std::vector<StoredTensor> tensors = {FloatTensor("out", {b, h, n, d}, result.out),
+                                       FloatTensor("lse", {b, h, n}, result.lse)};
+  std::vector<std::string> gradients;
+  for (const NamedTensor& gradient : result.gradients) {
+    tensors.push_back(FloatTensor(gradient.name, gradient.shape, gradient.values));
+    gradients.push_back(gradient.name);
+  }
   WriteSafetensors(flags.output, tensors, {{"attention", ToText(spec)}});
   if (flags.json) {
-    PrintJson({{"attention", ToText(spec)}, {"out", {b, h, n, d}}, {"file", flags.output}});
+    PrintJson({{"attention", ToText(spec)},
+               {"out", {b, h, n, d}},
+               {"gradients", gradients},
+               {"file", flags.output}});
   } else {
     fmt::print("{}: out [{}, {}, {}, {}] and lse [{}, {}, {}] by {}\n", flags.output, b, h, n, d, b,
                h, n, ToText(spec));
+    if (!gradients.empty()) fmt::print("gradients: {}\n", fmt::join(gradients, ", "));
   }
   return kExitOk;
 }
@@ -60,6 +66,9 @@ constexpr const char* kFooter =
 missing) and may hold bias [M], [N,M] or [B,H,N,M] (BOOL or U8: a mask, non-zero = attend), sink
 [H], extra_k and extra_v [B,Hkv,E,D]. The output holds out [B,H,N,Dv] and lse [B,H,N] in F32; a row
 that sees no key has zeros and -infinity. Row r of N stands at position M - N + r.
+
+With dout [B,H,N,Dv], the gradient of some loss by out, the output also holds the gradients by q, k
+and v, dq, dk and dv, and by what else there is, d_sink, d_extra_k and d_extra_v (none by bias).
 
 Example:
   foveate attend case.safetensors --attention window:left=1023,right=0 -o result.safetensors)";

@@ -163,9 +163,10 @@ struct Product {
   float* c;
   std::int64_t c_stride;
   std::int64_t depth;
-  bool accumulate;  // false: c is overwritten
+  bool accumulate;     // false: c is overwritten
+  bool apart = false;  // the sum, from zero, is added to c; with no depth block but the first
 
-  Product Next() const { return {c + kTileRows * c_stride, c_stride, depth, accumulate}; }
+  Product Next() const { return {c + kTileRows * c_stride, c_stride, depth, accumulate, apart}; }
 };
 
 template <class Source>
@@ -225,7 +226,10 @@ HWY_INLINE void RegisterBlock(const Left& a, const Source& b, const Product& pro
   HWY_UNROLL(8)
   for (int r = 0; r < kRows; ++r) {
     HWY_UNROLL(16)
-    for (int v = 0; v < kVectors; ++v) Store(sum[r][v], c + r * product.c_stride + v * kLanes);
+    for (int v = 0; v < kVectors; ++v) {
+      float* to = c + r * product.c_stride + v * kLanes;
+      Store(product.apart ? Add(Load(to), sum[r][v]) : sum[r][v], to);
+    }
   }
 }
 

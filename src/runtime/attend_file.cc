@@ -3,8 +3,10 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <optional>
+#include <utility>
 
-#include "attention/attention.h"
+#include "attention/attention_backward.h"
 #include "base/checked.h"
 #include "base/throw.h"
 #include "format/quant.h"
@@ -65,6 +67,13 @@ HeldTensor Required(const SafetensorsFile& file, std::string_view name) {
   return HeldTensor(file, *tensor);
 }
 
+// Nothing where the file has neither the tensor nor the one that belongs to it.
+std::optional<HeldTensor> Optional(const SafetensorsFile& file, std::string_view name,
+                                   std::string_view other) {
+  if (file.FindTensor(name) == nullptr && file.FindTensor(other) == nullptr) return std::nullopt;
+  return Required(file, name);
+}
+
 std::vector<float> Widened(const SafetensorsFile& file, const StoredTensor& tensor) {
   if (!CanDequantize(tensor.type)) {
     Throw(ErrorCode::kUnsupported, "{}: tensor {} is {}, which is no type of numbers known here",
@@ -102,23 +111,90 @@ Bias ReadBias(const SafetensorsFile& file) {
   return bias;
 }
 
+// Every tensor of a call.
+struct Call {
+  Call(const SafetensorsFile& file, const AttendFileOptions& given, const AttentionSpec& spec)
+      : query(Required(file, "q")),
+        key(Required(file, "k")),
+        value(Required(file, "v")),
+        extra_key(Optional(file, "extra_k", "extra_v")),
+        extra_value(Optional(file, "extra_v", "extra_k")),
+        dout(Optional(file, "dout", "dout")),
+        bias(ReadBias(file)) {
+    const std::int64_t heads = query.shape()[1];
+    options = {.head_patterns = HeadPatterns(spec, 0, heads),
+               .scale = given.scale,
+               .soft_cap = given.soft_cap,
+               .bias = bias.view};
+    if (given.alibi) options.alibi_slopes = AlibiSlopes(heads);
+    if (const StoredTensor* sink = file.FindTensor("sink")) options.sinks = Widened(file, *sink);
+    extra_options = {.scale = given.scale, .soft_cap = given.soft_cap};
+  }
+
+  HeldTensor query, key, value;
+  std::optional<HeldTensor> extra_key, extra_value, dout;
+  Bias bias;
+  AttentionOptions options, extra_options;
+};
+
+MutableTensorRef<4> RefTo(std::vector<float>& values, const Shape4& shape) {
+  return DenseRef(values.data(), {shape[0], shape[1], shape[2], shape[3]});
+}
+
 // Merges what every row gets from the extra keys into a result; the sinks are in `result` already.
-void AddExtraKeys(Context& context, const SafetensorsFile& file, const HeldTensor& query,
-                  const AttentionOptions& options, AttentionScratch& scratch,
+void AddExtraKeys(Context& context, const Call& call, AttentionScratch& scratch,
                   AttendFileResult& result) {
-  const HeldTensor keys = Required(file, "extra_k");
-  const HeldTensor values = Required(file, "extra_v");
   const auto [b, h, n, d] = result.shape;
   std::vector<float> out(result.out.size());
   std::vector<float> lse(result.lse.size());
-  const View<float, 4> out_view = MakeView(out.data(), b, h, n, d);
-  const View<float, 3> lse_view = MakeView(lse.data(), b, h, n);
-  Attention(context, {query.ref(), keys.ref(), values.ref()},
-            {.scale = options.scale, .soft_cap = options.soft_cap}, scratch,
-            {RefOf(out_view), lse_view});
+  Attention(context, {call.query.ref(), call.extra_key->ref(), call.extra_value->ref()},
+            call.extra_options, scratch, {RefTo(out, result.shape), MakeView(lse.data(), b, h, n)});
   MergeAttention(MakeView<const float>(out.data(), b * h * n, d),
                  MakeView<const float>(lse.data(), b * h * n),
                  MakeView(result.out.data(), b * h * n, d), MakeView(result.lse.data(), b * h * n));
+}
+
+NamedTensor GradientOf(std::string name, const Shape4& shape) {
+  return {std::move(name),
+          {shape.begin(), shape.end()},
+          std::vector<float>(shape[0] * shape[1] * shape[2] * shape[3])};
+}
+
+MutableTensorRef<4> RefTo(NamedTensor& tensor) {
+  Shape4 shape;
+  std::copy(tensor.shape.begin(), tensor.shape.end(), shape.begin());
+  return RefTo(tensor.values, shape);
+}
+
+// Each set of keys by a call of its own, with the out and lse of all; queries get the sum.
+void AddGradients(Context& context, const Call& call, AttentionScratch& scratch,
+                  AttendFileResult& result) {
+  const auto [b, h, n, d] = result.shape;
+  const AttentionBackwardInputs inputs{{call.query.ref(), call.key.ref(), call.value.ref()},
+                                       DenseRef(std::as_const(result.out).data(), {b, h, n, d}),
+                                       MakeView(result.lse.data(), b, h, n),
+                                       call.dout->ref()};
+  NamedTensor dq = GradientOf("dq", call.query.shape());
+  NamedTensor dk = GradientOf("dk", call.key.shape());
+  NamedTensor dv = GradientOf("dv", call.value.shape());
+  NamedTensor dsink{"d_sink", {h}, std::vector<float>(call.options.sinks.size())};
+  AttentionGradients gradients{RefTo(dq), RefTo(dk), RefTo(dv)};
+  if (!dsink.values.empty()) gradients.dsinks = MakeView(dsink.values.data(), h);
+  AttentionBackward(context, inputs, call.options, scratch, gradients);
+  if (call.extra_key) {
+    NamedTensor dq_extra = dq;
+    NamedTensor dk_extra = GradientOf("d_extra_k", call.extra_key->shape());
+    NamedTensor dv_extra = GradientOf("d_extra_v", call.extra_value->shape());
+    AttentionBackwardInputs extra = inputs;
+    extra.forward.key = call.extra_key->ref();
+    extra.forward.value = call.extra_value->ref();
+    AttentionBackward(context, extra, call.extra_options, scratch,
+                      {RefTo(dq_extra), RefTo(dk_extra), RefTo(dv_extra)});
+    for (std::size_t i = 0; i < dq.values.size(); ++i) dq.values[i] += dq_extra.values[i];
+    result.gradients = {std::move(dk_extra), std::move(dv_extra)};
+  }
+  result.gradients.insert(result.gradients.begin(), {dq, dk, dv});
+  if (!dsink.values.empty()) result.gradients.push_back(std::move(dsink));
 }
 
 }  // namespace
@@ -138,28 +214,20 @@ std::vector<float> AlibiSlopes(std::int64_t heads) {
 
 AttendFileResult AttendFile(Context& context, const SafetensorsFile& file,
                             const AttentionSpec& spec, const AttendFileOptions& given) {
-  const HeldTensor query = Required(file, "q");
-  const HeldTensor key = Required(file, "k");
-  const HeldTensor value = Required(file, "v");
-  const auto [batches, heads, rows, dim] = query.shape();
-  AttentionOptions options{.head_patterns = HeadPatterns(spec, 0, heads),
-                           .scale = given.scale,
-                           .soft_cap = given.soft_cap};
-  if (given.alibi) options.alibi_slopes = AlibiSlopes(heads);
-  const Bias bias = ReadBias(file);
-  options.bias = bias.view;
-  if (const StoredTensor* sink = file.FindTensor("sink")) options.sinks = Widened(file, *sink);
-
-  AttendFileResult result{{batches, heads, rows, value.shape()[3]}};
-  const auto [b, h, n, d] = result.shape;
-  result.out.resize(b * h * n * d);
-  result.lse.resize(b * h * n);
-  AttentionScratch scratch;
-  Attention(context, {query.ref(), key.ref(), value.ref()}, options, scratch,
-            {RefOf(MakeView(result.out.data(), b, h, n, d)), MakeView(result.lse.data(), b, h, n)});
-  if (file.FindTensor("extra_k") != nullptr || file.FindTensor("extra_v") != nullptr) {
-    AddExtraKeys(context, file, query, options, scratch, result);
+  const Call call(file, given, spec);
+  const auto [batches, heads, rows, dim] = call.query.shape();
+  AttendFileResult result{{batches, heads, rows, call.value.shape()[3]}};
+  if (call.dout && call.dout->shape() != result.shape) {
+    Throw(ErrorCode::kInvalidArgument, "{}: dout has shape [{}], expected that of out, [{}]",
+          file.path(), fmt::join(call.dout->shape(), ", "), fmt::join(result.shape, ", "));
   }
+  result.out.resize(batches * heads * rows * result.shape[3]);
+  result.lse.resize(batches * heads * rows);
+  AttentionScratch scratch;
+  Attention(context, {call.query.ref(), call.key.ref(), call.value.ref()}, call.options, scratch,
+            {RefTo(result.out, result.shape), MakeView(result.lse.data(), batches, heads, rows)});
+  if (call.extra_key) AddExtraKeys(context, call, scratch, result);
+  if (call.dout) AddGradients(context, call, scratch, result);
   return result;
 }
 

@@ -19,10 +19,20 @@ struct AttendFileOptions {
   bool alibi = false;          // the slopes of the ALiBi paper for H heads
 };
 
+// A tensor of floats, row-major, as it is written to a file.
+struct NamedTensor {
+  std::string name;
+  std::vector<std::int64_t> shape;
+  std::vector<float> values;
+};
+
 struct AttendFileResult {
   std::array<std::int64_t, 4> shape{};  // [B, H, N, Dv]
   std::vector<float> out;
   std::vector<float> lse;  // [B, H, N]
+  // With dout: dq, dk and dv, and d_sink, d_extra_k, d_extra_v where their tensors are; shaped
+  // [B, ...] like q, k, v, sink, extra_k, extra_v.
+  std::vector<NamedTensor> gradients;
 };
 
 // Reads q [B, H, N, D], k [B, Hkv, M, D], v [B, Hkv, M, Dv] (f32, f16 or bf16; the batch axis may
@@ -31,6 +41,8 @@ struct AttendFileResult {
 //            non-zero where a row may attend
 //   sink     [H], logits without values
 //   extra_k, extra_v [B, Hkv, E, D or Dv], keys that every row sees besides
+//   dout     [B, H, N, Dv], the gradient of some loss by out: the result has the gradients by the
+//            other tensors (but the bias)
 // Throws Error: kNotFound for a missing tensor, kInvalidArgument and kUnsupported naming tensor and
 // file for shapes and types that do not fit.
 AttendFileResult AttendFile(Context& context, const SafetensorsFile& file,
