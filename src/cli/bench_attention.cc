@@ -27,6 +27,7 @@ struct Flags {
   std::vector<std::string> types = {"f32"};
   std::vector<std::string> kv;
   int repetitions = 5;
+  bool backward = false;
   bool json = false;
 };
 
@@ -38,8 +39,10 @@ ElementType ParseElementType(const std::string& name) {
 }
 
 AttentionBenchOptions BenchOptionsOf(const Flags& flags) {
-  AttentionBenchOptions options{
-      .lengths = flags.lengths, .dims = flags.dims, .repetitions = flags.repetitions};
+  AttentionBenchOptions options{.lengths = flags.lengths,
+                                .dims = flags.dims,
+                                .backward = flags.backward,
+                                .repetitions = flags.repetitions};
   for (const std::string& list : flags.attention) {
     for (AttentionSpec& spec : ParseSpecList(list)) options.mechanisms.push_back(std::move(spec));
   }
@@ -61,6 +64,7 @@ Summary SummaryOf(const std::vector<double>& values) {
 OrderedJson RowJson(const AttentionBenchRow& row) {
   const Summary seconds = SummaryOf(row.seconds);
   OrderedJson object = {{"attention", row.mechanism},
+                        {"pass", row.backward ? "backward" : "forward"},
                         {"heads", row.heads.name},
                         {"query_heads", row.heads.heads},
                         {"kv_heads", row.heads.kv_heads},
@@ -83,6 +87,7 @@ OrderedJson RowJson(const AttentionBenchRow& row) {
                         {"error_of_bound", row.error}};
   if (!row.share_of_fma.empty()) object["share_of_fma"] = Median(row.share_of_fma);
   if (!row.share_of_reading.empty()) object["share_of_reading"] = Median(row.share_of_reading);
+  if (!row.over_forward.empty()) object["over_forward"] = Median(row.over_forward);
   if (!row.speedup.empty()) {
     object["speedup_over_dense"] = Median(row.speedup);
     object["work_saved"] = row.dense_tiles / row.tiles;
@@ -90,9 +95,13 @@ OrderedJson RowJson(const AttentionBenchRow& row) {
   return object;
 }
 
+std::string NameOf(const AttentionBenchRow& row) {
+  return row.backward ? row.mechanism + " backward" : row.mechanism;
+}
+
 void PrintTable(const std::vector<AttentionBenchRow>& rows) {
   std::size_t width = 9;
-  for (const AttentionBenchRow& row : rows) width = std::max(width, row.mechanism.size());
+  for (const AttentionBenchRow& row : rows) width = std::max(width, NameOf(row).size());
   width = std::min<std::size_t>(width, 44);
   fmt::print("{:<{}} {:>6} {:>7} {:>7} {:>4} {:>5} {:>10} {:>18} {:>8} {:>9} {:>8} {:>9} {:>8}\n",
              "attention", width, "heads", "queries", "keys", "dim", "type", "median", "spread",
@@ -102,14 +111,15 @@ void PrintTable(const std::vector<AttentionBenchRow>& rows) {
     const bool reading = !row.share_of_reading.empty();
     const double share = Median(reading ? row.share_of_reading : row.share_of_fma);
     fmt::print("{:<{}} {:>6} {:>7} {:>7} {:>4} {:>5} {:>7.2f} ms {:>18} {:>8.1f} {:>9} {:>8}",
-               row.mechanism.substr(0, width), width, row.heads.name, row.queries, row.keys,
-               row.dim, row.kv.empty() ? row.type : row.kv, seconds.median * 1e3,
+               NameOf(row).substr(0, width), width, row.heads.name, row.queries, row.keys, row.dim,
+               row.kv.empty() ? row.type : row.kv, seconds.median * 1e3,
                fmt::format("{:.2f} to {:.2f}", seconds.least * 1e3, seconds.most * 1e3),
                row.gflops(), fmt::format("{:.2f} {}", share, reading ? "read" : "FMA"),
                fmt::format("{:.2f} %", row.schedule_seconds / seconds.median * 100));
     if (!row.speedup.empty()) {
       fmt::print(" {:>8.2f}x {:>7.2f}x", Median(row.speedup), row.dense_tiles / row.tiles);
     }
+    if (row.backward) fmt::print(" {:>8.2f}x forward", Median(row.over_forward));
     fmt::print("\n");
   }
 }
@@ -140,7 +150,7 @@ int BenchAttentionVerb(const Flags& flags) {
 }
 
 constexpr const char* kFooter =
-    R"(GFLOP/s counts 4 D operations for each pair that is attended. The limit is the share of the
+    R"(GFLOP/s counts 4 D operations for each pair that is attended, 10 D backward. The limit is the share of the
 multiply-add peak, for 16 queries and fewer the share of a plain sum over the same bytes; both are
 measured before each repetition. `schedule` is the time that listing the tiles takes, once for all
 heads and calls, as a share of one call's. `vs dense` compares with the first mechanism that visits
@@ -148,6 +158,7 @@ every tile, in the same round; `work` is what the schedule visits fewer tiles of
 
 Examples:
   foveate bench attention --attention full,causal,window:left=1023,right=0 --length 16384
+  foveate bench attention --attention full,causal --dim 64,128 --backward
   foveate bench attention --heads mha,gqa,mqa,sqa,ssqa,xsqa --length 4096
   foveate bench attention --queries 1 --heads 8/8,32/8 --length 262144 --kv f16,q8_0)";
 
@@ -185,6 +196,7 @@ void AddBenchAttentionVerb(CLI::App& bench, Work& work) {
   verb->add_option("--reps", flags->repetitions, "measured repetitions (one more is dropped)")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
+  verb->add_flag("--backward", flags->backward, "the backward pass as well, beside the forward's");
   AddMachineOptions(*verb, flags->machine);
   verb->add_flag("--json", flags->json, "print one JSON object");
   verb->callback([flags, &work] { work = [flags] { return BenchAttentionVerb(*flags); }; });

@@ -54,9 +54,11 @@ std::string RowName(const OrderedJson& row) {
     return fmt::format("{} {} at depth {}", text("test"), number("tokens"), number("depth"));
   }
   const bool cached = row.contains("kv") && row.at("kv").is_string();
-  return fmt::format("{}/{} heads, {} x {}, D{} {}, {}", number("query_heads"), number("kv_heads"),
-                     number("queries"), number("keys"), number("dim"),
-                     cached ? text("kv") + " cache" : text("dtype"), text("attention"));
+  const bool backward = row.contains("pass") && text("pass") == "backward";
+  return fmt::format("{}/{} heads, {} x {}, D{} {}, {}{}", number("query_heads"),
+                     number("kv_heads"), number("queries"), number("keys"), number("dim"),
+                     cached ? text("kv") + " cache" : text("dtype"), text("attention"),
+                     backward ? " backward" : "");
 }
 
 Row ReadRow(const OrderedJson& json, const std::string& path) {

@@ -15,6 +15,7 @@
 #include "base/throw.h"
 #include "format/quant.h"
 #include "kernels/machine_limits.h"
+#include "runtime/backward_bench.h"
 
 namespace foveate {
 namespace {
@@ -79,12 +80,13 @@ void RoundTrip(KvType type, std::int64_t dim, std::vector<float>& values) {
 // The tensors of one shape: queries [H, N, D], keys and values [Hkv, M, D].
 class Data {
  public:
-  Data(Context& context, const Shape& shape)
+  Data(Context& context, const Shape& shape, bool backward)
       : shape_(shape),
         queries_(RandomValues(shape.heads.heads * shape.queries * shape.dim, shape.type, 1)),
         keys_(RandomValues(shape.heads.kv_heads * shape.keys * shape.dim, shape.type, 2)),
         values_(RandomValues(shape.heads.kv_heads * shape.keys * shape.dim, shape.type, 3)),
-        out_(queries_.size()) {
+        out_(queries_.size()),
+        lse_(shape.heads.heads * shape.queries) {
     if (shape.kv) {
       FillCache(context, *shape.kv);
       RoundTrip(*shape.kv, shape.dim, keys_);
@@ -94,27 +96,26 @@ class Data {
       stored_keys_ = Stored(keys_, shape.type);
       stored_values_ = Stored(values_, shape.type);
       stored_out_.resize(stored_queries_.size());
+      if (backward) backward_.emplace(inputs());
     }
   }
 
   void Run(Context& context, const AttentionOptions& options, AttentionScratch& scratch) {
-    const auto [heads, n, m, d] =
-        std::array{shape_.heads.heads, shape_.queries, shape_.keys, shape_.dim};
+    const auto [heads, n, d] = std::array{shape_.heads.heads, shape_.queries, shape_.dim};
     if (cache_) {
       const View<const float, 3> queries{queries_.data(), {n, heads, d}, {d, n * d, 1}};
       const View<float, 3> out{out_.data(), {n, heads, d}, {d, n * d, 1}};
       return Attend(context, *cache_, queries, options, scratch, out);
     }
-    const auto ref = [&](auto& bytes, std::int64_t count, std::int64_t rows) {
-      return BasicTensorRef<std::remove_reference_t<decltype(*bytes.data())>, 4>{
-          bytes.data(), shape_.type, {1, count, rows, d}, {count * rows * d, rows * d, d, 1}};
-    };
-    const std::int64_t kv_heads = shape_.heads.kv_heads;
-    Attention(context,
-              {ref(std::as_const(stored_queries_), heads, n),
-               ref(std::as_const(stored_keys_), kv_heads, m),
-               ref(std::as_const(stored_values_), kv_heads, m)},
-              options, scratch, {ref(stored_out_, heads, n)});
+    Attention(context, inputs(), options, scratch,
+              {Ref(stored_out_.data(), heads, n), MakeView(lse_.data(), 1, heads, n)});
+  }
+
+  void RunBackward(Context& context, const AttentionOptions& options, AttentionScratch& scratch) {
+    backward_->Run(context, inputs(), out(), lse(), options, scratch);
+  }
+  double BackwardError(const std::vector<PatternPtr>& patterns) const {
+    return backward_->Error(inputs(), out(), lse(), patterns);
   }
 
   // The largest error of sampled rows against float64, as a share of the rounding bound
@@ -136,6 +137,21 @@ class Data {
   }
 
  private:
+  template <typename Byte>
+  BasicTensorRef<Byte, 4> Ref(Byte* data, std::int64_t heads, std::int64_t rows) const {
+    const std::array<std::int64_t, 4> shape{1, heads, rows, shape_.dim};
+    return {data, shape_.type, shape, DenseStrides(shape)};
+  }
+  AttentionInputs inputs() const {
+    return {Ref(stored_queries_.data(), shape_.heads.heads, shape_.queries),
+            Ref(stored_keys_.data(), shape_.heads.kv_heads, shape_.keys),
+            Ref(stored_values_.data(), shape_.heads.kv_heads, shape_.keys)};
+  }
+  TensorRef<4> out() const { return Ref(stored_out_.data(), shape_.heads.heads, shape_.queries); }
+  View<const float, 3> lse() const {
+    return MakeView(lse_.data(), 1, shape_.heads.heads, shape_.queries);
+  }
+
   void FillCache(Context& context, KvType type) {
     const auto [hkv, m, d] = std::array{shape_.heads.kv_heads, shape_.keys, shape_.dim};
     cache_ = std::make_unique<KvCache>(KvCacheOptions{.kv_heads = hkv,
@@ -209,9 +225,10 @@ class Data {
 
   Shape shape_;
   std::vector<float> queries_, keys_, values_;
-  std::vector<float> out_;
+  std::vector<float> out_, lse_;
   std::vector<std::byte> stored_queries_, stored_keys_, stored_values_, stored_out_;
   std::unique_ptr<KvCache> cache_;
+  std::optional<BackwardBench> backward_;
 };
 
 // One mechanism at one shape.
@@ -219,6 +236,7 @@ struct Candidate {
   AttentionOptions options;
   std::vector<PatternPtr> patterns;  // of every head
   AttentionBenchRow row;
+  std::optional<AttentionBenchRow> backward;
 };
 
 double Seconds(const std::function<void()>& work) {
@@ -245,7 +263,8 @@ double CountPairs(const Pattern& pattern, const AttentionShape& shape, const Sch
   return pairs;
 }
 
-Candidate MakeCandidate(const AttentionSpec& spec, const Shape& shape, const Data& data) {
+Candidate MakeCandidate(const AttentionSpec& spec, const Shape& shape, const Data& data,
+                        bool backward) {
   Candidate made{.patterns = HeadPatterns(spec, 0, shape.heads.heads)};
   made.options.head_patterns = made.patterns;
   const AttentionShape sizes{shape.queries, shape.keys};
@@ -263,6 +282,10 @@ Candidate MakeCandidate(const AttentionSpec& spec, const Shape& shape, const Dat
   made.row.schedule_seconds = Seconds([&] { schedule = Schedule(made.patterns[0], sizes, 64); });
   made.row.tiles = static_cast<double>(schedule.full_tiles() + schedule.partial_tiles());
   made.row.pairs = CountPairs(*made.patterns[0], sizes, schedule);
+  if (backward) {
+    made.backward = made.row;
+    made.backward->backward = true;
+  }
   return made;
 }
 
@@ -275,9 +298,9 @@ class AttentionBench {
   void Measure(const std::vector<Shape>& shapes, std::vector<AttentionBenchRow>& rows) {
     std::vector<Case> cases;
     for (const Shape& shape : shapes) {
-      Case& made = cases.emplace_back(Case{Data(context_, shape), {}, {}});
+      Case& made = cases.emplace_back(Case{Data(context_, shape, options_.backward), {}, {}});
       for (const AttentionSpec& spec : options_.mechanisms) {
-        made.candidates.push_back(MakeCandidate(spec, shape, made.data));
+        made.candidates.push_back(MakeCandidate(spec, shape, made.data, options_.backward));
       }
       // A plain sum over as many bytes as the keys and values take is the limit of few rows.
       if (FewRows(shape))
@@ -287,7 +310,10 @@ class AttentionBench {
       for (Case& at : cases) MeasureRound(at, round);
     }
     for (Case& at : cases) {
-      for (Candidate& candidate : at.candidates) rows.push_back(std::move(candidate.row));
+      for (Candidate& candidate : at.candidates) {
+        rows.push_back(std::move(candidate.row));
+        if (candidate.backward) rows.push_back(std::move(*candidate.backward));
+      }
     }
   }
 
@@ -308,11 +334,26 @@ class AttentionBench {
       const double limit = few_rows ? MeasureReading(context_, at.plain) : MeasureFma(context_);
       const double seconds = Seconds([&] { at.data.Run(context_, candidate.options, scratch_); });
       if (round < 0) {
-        CheckResult(at.data, candidate);
+        candidate.row.error = at.data.Error(candidate.patterns);
+        CheckResult(candidate.row);
       } else {
         Note(candidate.row, seconds, limit, few_rows, dense);
       }
+      if (candidate.backward) MeasureBackward(at.data, candidate, round, seconds, limit);
     }
+  }
+
+  void MeasureBackward(Data& data, Candidate& candidate, int round, double forward, double limit) {
+    AttentionBenchRow& row = *candidate.backward;
+    const double seconds =
+        Seconds([&] { data.RunBackward(context_, candidate.options, scratch_); });
+    if (round < 0) {
+      row.error = data.BackwardError(candidate.patterns);
+      return CheckResult(row);
+    }
+    row.seconds.push_back(seconds);
+    row.share_of_fma.push_back(row.work() / seconds * 1e-9 / limit);
+    row.over_forward.push_back(seconds / forward);
   }
 
   void Say(const AttentionBenchRow& row, int round) const {
@@ -321,22 +362,20 @@ class AttentionBench {
                                  row.keys, std::max(round, 0), options_.repetitions));
   }
 
-  static void CheckResult(const Data& data, Candidate& candidate) {
-    candidate.row.error = data.Error(candidate.patterns);
-    if (candidate.row.error <= 1) return;
-    throw std::logic_error(fmt::format("{} with {} heads, {} keys: {:.2f} times the rounding bound",
-                                       candidate.row.mechanism, candidate.row.heads.name,
-                                       candidate.row.keys, candidate.row.error));
+  static void CheckResult(const AttentionBenchRow& row) {
+    if (row.error <= 1) return;
+    throw std::logic_error(
+        fmt::format("{} with {} heads, {} keys: {}{:.2f} times the rounding bound", row.mechanism,
+                    row.heads.name, row.keys, row.backward ? "gradients " : "", row.error));
   }
 
   static void Note(AttentionBenchRow& row, double seconds, double limit, bool few_rows,
                    double& dense) {
-    const double work = 4 * row.pairs * static_cast<double>(row.heads.heads * row.dim);
     row.seconds.push_back(seconds);
     if (few_rows) {
       row.share_of_reading.push_back(static_cast<double>(row.bytes) / seconds * 1e-9 / limit);
     } else {
-      row.share_of_fma.push_back(work / seconds * 1e-9 / limit);
+      row.share_of_fma.push_back(row.work() / seconds * 1e-9 / limit);
     }
     if (row.tiles == row.dense_tiles && dense == 0) {
       dense = seconds;
@@ -368,9 +407,10 @@ double Median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-double AttentionBenchRow::gflops() const {
-  return 4 * pairs * static_cast<double>(heads.heads * dim) / Median(seconds) * 1e-9;
+double AttentionBenchRow::work() const {
+  return (backward ? 10 : 4) * pairs * static_cast<double>(heads.heads * dim);
 }
+double AttentionBenchRow::gflops() const { return work() / Median(seconds) * 1e-9; }
 
 HeadCounts ParseHeadCounts(const std::string& text) {
   static const HeadCounts kNamed[] = {{"mha", 16, 16}, {"gqa", 16, 4}, {"mqa", 16, 1},
@@ -391,6 +431,9 @@ HeadCounts ParseHeadCounts(const std::string& text) {
 
 std::vector<AttentionBenchRow> BenchAttention(Context& context,
                                               const AttentionBenchOptions& options) {
+  if (options.backward && !options.kv.empty()) {
+    Throw(ErrorCode::kInvalidArgument, "no backward pass over a KV cache");
+  }
   std::vector<std::optional<KvType>> stores(options.kv.begin(), options.kv.end());
   if (stores.empty()) stores.push_back(std::nullopt);
   std::vector<AttentionBenchRow> rows;

@@ -33,6 +33,7 @@ struct AttentionBenchOptions {
   std::vector<std::int64_t> dims;
   std::vector<ElementType> types;
   std::vector<KvType> kv;  // through KV caches of these types, filled before; none: plain tensors
+  bool backward = false;   // the backward pass as well, in the same rounds; plain tensors only
   int repetitions = 5;     // measured, after one that is not
   std::function<void(const std::string& what)> on_step;  // may throw to stop
 };
@@ -45,6 +46,7 @@ struct AttentionBenchRow {
   std::int64_t dim = 0;
   std::string type;        // of the tensors
   std::string kv;          // of the cache; empty: plain tensors
+  bool backward = false;   // the row is of the backward pass
   double pairs = 0;        // that one head attends
   double tiles = 0;        // of 64 x 64 that its schedule visits
   double dense_tiles = 0;  // that there are
@@ -55,10 +57,13 @@ struct AttentionBenchRow {
   std::vector<double> share_of_fma;      // of each repetition, to the peak measured before it
   std::vector<double> share_of_reading;  // likewise, to a plain sum over as many bytes
   std::vector<double> speedup;           // over dense in the same round; empty: dense not measured
+  std::vector<double> over_forward;      // backward: its time by that of the forward pass before
 
-  double gflops() const;  // over attended pairs, of the median
+  double work() const;    // floating-point operations over attended pairs; backward 2.5 of forward
+  double gflops() const;  // of the median
 };
 
+// A row for each mechanism and shape and, if wanted, one for its backward pass behind it.
 // Checks sampled rows of every result against a float64 reference first and throws std::logic_error
 // if one is outside its rounding bound: a row that is reported is right.
 std::vector<AttentionBenchRow> BenchAttention(Context& context,
