@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <memory>
 #include <utility>
 
 #include "attention/attention_call.h"
@@ -17,13 +19,31 @@ constexpr std::size_t kRememberedSchedules = 8;
 // With no more row tiles than this, tiles are packed as they are needed instead.
 constexpr std::int64_t kFewRowTiles = 2;
 
+// The order that the pattern of all heads declares. A bias and ALiBi speak of tokens as they come.
+std::shared_ptr<const TokenOrder> OrderOf(const AttentionOptions& options,
+                                          const AttentionShape& shape, std::int64_t heads,
+                                          AttentionScratch& scratch) {
+  const PatternPtr& pattern = PatternOf(options, 0);
+  if (options.bias.data != nullptr || !options.alibi_slopes.empty()) return nullptr;
+  for (std::int64_t head = 1; head < heads; ++head) {
+    if (PatternOf(options, head) != pattern) return nullptr;
+  }
+  return scratch.OrderFor(pattern, shape);
+}
+
 // --- plain tensors ---
 
 class TensorData : public AttentionData {
  public:
+  // `order`: of rows and keys; null: as they come.
   TensorData(const AttentionKernels& kernels, const AttentionInputs& in,
-             const AttentionOutputs& out, bool pack, bool few_rows)
-      : kernels_(kernels), in_(in), out_(out), pages_(DivideUp(in.key.shape[2], kPageKeys)) {
+             const AttentionOutputs& out, const TokenOrder* order, bool pack, bool few_rows)
+      : kernels_(kernels),
+        in_(in),
+        out_(out),
+        order_(order),
+        keys_(order != nullptr ? std::ssize(order->tokens) : in.key.shape[2]),
+        pages_(DivideUp(keys_, kPageKeys)) {
     layout_ = {.key_dim = in.key.shape[3], .value_dim = in.value.shape[3]};
     pack_ = pack;
     layout_.in_place = !pack && few_rows && CanReadInPlace();
@@ -42,18 +62,29 @@ class TensorData : public AttentionData {
   // Floats of one packed head.
   std::int64_t HeadSize() const { return DivideUp(pages_, step_tiles_) * StepSize(); }
 
-  // Packs heads [first, first + count), counted over batches.
+  // Floats that a thread needs to gather a page.
+  std::int64_t GatherSize() const {
+    return order_ == nullptr ? 0 : kPageKeys * std::max(layout_.key_dim, layout_.value_dim);
+  }
+
+  // Packs heads [first, first + count), counted over batches. `memory` has room for them and for
+  // what every thread gathers.
   void Pack(Context& context, std::int64_t first, std::int64_t count, float* memory) {
     first_packed_ = first;
     packed_ = memory;
-    context.pool().ForEach(count * pages_, [&](std::int64_t i, int) {
+    context.pool().ForEach(count * pages_, [&](std::int64_t i, int worker) {
       const std::int64_t page = i % pages_;
       PackTile(first + i / pages_, page, PackedKeys(i / pages_, page),
-               PackedValues(i / pages_, page));
+               PackedValues(i / pages_, page), memory + count * HeadSize() + worker * GatherSize());
     });
   }
 
-  void Query(std::int64_t batch, std::int64_t head, std::int64_t row, float* to) const override {
+  void Query(std::int64_t batch, std::int64_t head, std::int64_t place, float* to) const override {
+    const std::int64_t row = TokenAt(place);
+    if (row < 0) {
+      std::fill_n(to, layout_.key_dim, 0.0f);
+      return;
+    }
     kernels_.widen(in_.query.At(batch, head, row), in_.query.type, in_.query.strides[3],
                    layout_.key_dim, to);
   }
@@ -71,20 +102,26 @@ class TensorData : public AttentionData {
       keys = PackedKeys(head - first_packed_, tile);
       values = PackedValues(head - first_packed_, tile);
     } else {
-      PackTile(head, tile, keys, values);
+      PackTile(head, tile, keys, values, nullptr);
     }
     return {.keys = reinterpret_cast<const std::byte*>(keys),
             .values = reinterpret_cast<const std::byte*>(values)};
   }
 
-  void Store(std::int64_t batch, std::int64_t head, std::int64_t row, const float* out,
+  void Store(std::int64_t batch, std::int64_t head, std::int64_t place, const float* out,
              float lse) const override {
+    const std::int64_t row = TokenAt(place);
+    if (row < 0) return;
     StoreRow(out, layout_.value_dim, out_.out.At(batch, head, row), out_.out.type,
              out_.out.strides[3]);
     if (out_.lse.data != nullptr) out_.lse(batch, head, row) = lse;
   }
 
  private:
+  std::int64_t TokenAt(std::int64_t place) const {
+    return order_ == nullptr ? place : order_->tokens[place];
+  }
+
   // The kernel reads whole panels of value rows.
   bool CanReadInPlace() const {
     return in_.key.type == in_.value.type && in_.key.strides[3] == 1 && in_.value.strides[3] == 1 &&
@@ -107,15 +144,49 @@ class TensorData : public AttentionData {
            page % step_tiles_ * kPageKeys * kPanel;
   }
 
-  void PackTile(std::int64_t head, std::int64_t page, float* keys, float* values) const {
-    kernels_.pack_keys(PageOf(in_.key, head, page), keys);
-    kernels_.pack_values(PageOf(in_.value, head, page), layout_.value_panel, values);
+  // A page of keys in another order, row by row; fillers are zeros.
+  TensorRef<2> Gathered(const TensorRef<4>& tensor, std::int64_t head, std::int64_t page,
+                        std::byte* memory) const {
+    const std::int64_t dim = tensor.shape[3], bytes = ElementBytes(tensor.type);
+    const std::int64_t first = page * kPageKeys, heads = tensor.shape[1];
+    const std::int64_t count = std::min(kPageKeys, keys_ - first);
+    for (std::int64_t key = 0; key < count; ++key) {
+      std::byte* to = memory + key * dim * bytes;
+      const std::int64_t token = TokenAt(first + key);
+      if (token < 0) {
+        std::memset(to, 0, dim * bytes);
+        continue;
+      }
+      const std::byte* from = tensor.At(head / heads, head % heads, token);
+      if (tensor.strides[3] == 1) {
+        std::memcpy(to, from, dim * bytes);
+      } else {
+        for (std::int64_t d = 0; d < dim; ++d) {
+          std::memcpy(to + d * bytes, from + d * tensor.strides[3] * bytes, bytes);
+        }
+      }
+    }
+    return {memory, tensor.type, {count, dim}, {dim, 1}};
+  }
+
+  // `gathered`: GatherSize() floats.
+  void PackTile(std::int64_t head, std::int64_t page, float* keys, float* values,
+                float* gathered) const {
+    const auto rows = [&](const TensorRef<4>& tensor) {
+      return order_ == nullptr
+                 ? PageOf(tensor, head, page)
+                 : Gathered(tensor, head, page, reinterpret_cast<std::byte*>(gathered));
+    };
+    kernels_.pack_keys(rows(in_.key), keys);
+    kernels_.pack_values(rows(in_.value), layout_.value_panel, values);
   }
 
   const AttentionKernels& kernels_;
   const AttentionInputs& in_;
   const AttentionOutputs& out_;
+  const TokenOrder* order_;
   PageLayout layout_;
+  std::int64_t keys_;  // fillers included
   std::int64_t pages_;
   std::int64_t step_tiles_ = 1;
   bool pack_ = false;
@@ -227,18 +298,35 @@ std::shared_ptr<const Schedule> AttentionScratch::ScheduleFor(const PatternPtr& 
   return schedules_.back().schedule;
 }
 
+std::shared_ptr<const TokenOrder> AttentionScratch::OrderFor(const PatternPtr& pattern,
+                                                             const AttentionShape& shape) {
+  for (const OrderEntry& entry : orders_) {
+    if (entry.pattern == pattern && entry.shape == shape) return entry.order;
+  }
+  if (orders_.size() == kRememberedSchedules) orders_.erase(orders_.begin());
+  pattern->Check(shape);
+  orders_.push_back({pattern, shape, pattern->Order(shape)});
+  return orders_.back().order;
+}
+
 void Attention(Context& context, const AttentionInputs& inputs, const AttentionOptions& options,
                AttentionScratch& scratch, const AttentionOutputs& outputs) {
   CheckInputs(inputs);
   CheckOutputs(inputs, outputs);
   const auto [batches, heads, queries, dim] = inputs.query.shape;
   const std::int64_t kv_heads = inputs.key.shape[1];
-  const AttentionShape shape{queries, inputs.key.shape[2]};
+  AttentionShape shape{queries, inputs.key.shape[2]};
   CheckOptions(options, heads);
   AttentionOptions used = options;
   used.bias = Broadcast(options.bias, {batches, heads, queries, shape.keys});
   if (batches == 0 || queries == 0) return;
 
+  const std::shared_ptr<const TokenOrder> order = OrderOf(used, shape, heads, scratch);
+  if (order != nullptr) {  // from here on rows and keys are places
+    used.pattern = order->pattern;
+    used.head_patterns.clear();
+    shape = {std::ssize(order->tokens), std::ssize(order->tokens)};
+  }
   const std::int64_t tile_rows =
       ChooseTileRows(shape, heads / kv_heads, batches * kv_heads, context.pool().size());
   const std::vector<HeadGroup> groups =
@@ -247,9 +335,10 @@ void Attention(Context& context, const AttentionInputs& inputs, const AttentionO
   for (const HeadGroup& group : groups) {
     row_tiles = std::max(row_tiles, group.schedule->items().size());
   }
-  const bool pack = shape.keys > 0 && static_cast<std::int64_t>(row_tiles) > kFewRowTiles;
+  const bool pack =
+      order != nullptr || (shape.keys > 0 && static_cast<std::int64_t>(row_tiles) > kFewRowTiles);
   const bool few_rows = queries * (heads / kv_heads) <= kDirectRows;
-  TensorData data(AttentionKernelsFor(context.isa()), inputs, outputs, pack, few_rows);
+  TensorData data(AttentionKernelsFor(context.isa()), inputs, outputs, order.get(), pack, few_rows);
   AttentionCall call{data, used, ScaleOf(used, dim), {}};
   if (!pack) {
     call.groups = groups;
@@ -258,7 +347,8 @@ void Attention(Context& context, const AttentionInputs& inputs, const AttentionO
   // As many heads at a time as a bounded memory holds.
   const std::int64_t all = batches * kv_heads;
   const std::int64_t wave = std::clamp<std::int64_t>(kPackedFloats / data.HeadSize(), 1, all);
-  float* packed = scratch.ReservePacked(wave * data.HeadSize());
+  float* packed =
+      scratch.ReservePacked(wave * data.HeadSize() + context.pool().size() * data.GatherSize());
   auto next = groups.begin();
   for (std::int64_t first = 0; first < all; first += wave) {
     const std::int64_t end = std::min(first + wave, all);

@@ -55,17 +55,27 @@ class AttentionScratch {
   std::shared_ptr<const Schedule> ScheduleFor(const PatternPtr& pattern,
                                               const AttentionShape& shape, std::int64_t tile_rows);
 
+  // Likewise what the pattern says of an order; null if it has none. Throws what its Check throws.
+  std::shared_ptr<const TokenOrder> OrderFor(const PatternPtr& pattern,
+                                             const AttentionShape& shape);
+
  private:
   struct Entry {
     PatternPtr pattern;
     std::int64_t tile_rows = 0;
     std::shared_ptr<const Schedule> schedule;
   };
+  struct OrderEntry {
+    PatternPtr pattern;
+    AttentionShape shape;
+    std::shared_ptr<const TokenOrder> order;
+  };
   static float* Grown(Buffer<float>& buffer, std::int64_t count);
 
   Buffer<float> memory_;
   Buffer<float> packed_;
   std::vector<Entry> schedules_;  // the newest last
+  std::vector<OrderEntry> orders_;
 };
 
 struct AttentionInputs {

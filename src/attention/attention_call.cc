@@ -13,14 +13,13 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-// The pattern of a head; null stands for all keys.
+}  // namespace
+
 const PatternPtr& PatternOf(const AttentionOptions& options, std::int64_t head) {
   const PatternPtr& pattern =
       options.head_patterns.empty() ? options.pattern : options.head_patterns[head];
   return pattern != nullptr ? pattern : FullPattern();
 }
-
-}  // namespace
 
 void CheckInputs(const AttentionInputs& in) {
   const auto [batches, heads, queries, dim] = in.query.shape;

@@ -87,6 +87,9 @@ double ScaleOf(const AttentionOptions& options, std::int64_t dim);
 View<const float, 4> Broadcast(const View<const float, 4>& bias,
                                const std::array<std::int64_t, 4>& shape);
 
+// The pattern of a head; the full one where none is given.
+const PatternPtr& PatternOf(const AttentionOptions& options, std::int64_t head);
+
 // The groups of heads that share keys and a pattern, batch by batch in the order of their heads,
 // and their schedules.
 std::vector<HeadGroup> MakeGroups(const AttentionOptions& options, const AttentionShape& shape,

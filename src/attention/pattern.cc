@@ -100,6 +100,8 @@ class PredicatePattern final : public Pattern {
 
 void Pattern::Check(const AttentionShape&) const {}
 
+std::shared_ptr<const TokenOrder> Pattern::Order(const AttentionShape&) const { return nullptr; }
+
 std::uint64_t Pattern::Bits(const AttentionShape& shape, std::int64_t row,
                             std::int64_t first_key) const {
   const std::int64_t count = std::min(kWordBits, shape.keys - first_key);

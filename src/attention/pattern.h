@@ -44,6 +44,8 @@ struct KeptKeys {
   std::int64_t last = 0;
 };
 
+struct TokenOrder;
+
 class Pattern {
  public:
   virtual ~Pattern() = default;
@@ -63,9 +65,21 @@ class Pattern {
 
   // Nothing if later rows may see any key.
   virtual std::optional<KeptKeys> Kept() const { return std::nullopt; }
+
+  // An order of the tokens in which calls of this shape visit fewer tiles; null: as they come.
+  // Takes time in proportion to the tokens.
+  virtual std::shared_ptr<const TokenOrder> Order(const AttentionShape& shape) const;
 };
 
 using PatternPtr = std::shared_ptr<const Pattern>;
+
+// Rows and keys of a call, which has as many of both, in another order. The operator gathers by it
+// whatever it packs and scatters the result, so that callers see nothing of it; a model may also
+// permute its tokens once, run layer after layer with `pattern`, and put them back in the end.
+struct TokenOrder {
+  std::vector<std::int64_t> tokens;  // [places]: the token at each place; -1: none, a filler
+  PatternPtr pattern;                // the same in places; a filler sees nothing and nobody sees it
+};
 
 // Both / either of two patterns.
 PatternPtr And(PatternPtr a, PatternPtr b);

@@ -89,6 +89,14 @@ void Schedule::AddItem(Range rows) {
   items_.push_back(item);
 }
 
+Schedule OrderedSchedule(const PatternPtr& pattern, const AttentionShape& shape) {
+  pattern->Check(shape);
+  const std::shared_ptr<const TokenOrder> order = pattern->Order(shape);
+  if (order == nullptr) return Schedule(pattern, shape);
+  const std::int64_t places = std::ssize(order->tokens);
+  return Schedule(order->pattern, {places, places});
+}
+
 std::int64_t Schedule::bytes() const {
   return static_cast<std::int64_t>(items_.capacity() * sizeof(ScheduleItem) +
                                    runs_.capacity() * sizeof(TileRun) +

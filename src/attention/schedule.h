@@ -72,4 +72,7 @@ class Schedule {
   std::int64_t partial_tiles_ = 0;
 };
 
+// Of a call as the operator runs it: over the places of the order that its pattern declares.
+Schedule OrderedSchedule(const PatternPtr& pattern, const AttentionShape& shape);
+
 }  // namespace foveate

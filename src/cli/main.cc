@@ -56,6 +56,7 @@ int Main(int argc, char** argv) {
   AddAttendVerb(app, work);
   AddMechanismsVerb(app, work);
   AddShowVerb(app, work);
+  AddPlanVerb(app, work);
   AddBenchVerb(app, work);
   AddInfoVerb(app, work);
   AddPullVerb(app, work);

@@ -39,6 +39,7 @@ struct ShowOptions {
   std::int64_t receptive_field = 0;
   std::string picture;
   bool slices = false;
+  bool ordered = false;
   bool json = false;
 };
 
@@ -70,7 +71,9 @@ Heads ParseHeads(std::string_view text) {
 struct Shown {
   std::string text;
   PatternPtr pattern;
-  Schedule schedule;
+  AttentionShape shape;
+  std::shared_ptr<const TokenOrder> order;  // null: none
+  Schedule schedule;                        // as the operator runs it: in the order, if any
   double build_seconds = 0;
   MaskPairs pairs;
   std::int64_t tile = 0;
@@ -89,14 +92,19 @@ Shown Examine(const ShowOptions& options, const AttentionSpec& spec) {
           ToText(*choice.node));
   }
   const AttentionShape shape = ShapeOf(options);
-  Shown shown{.text = ToText(*choice.node), .pattern = choice.pattern};
+  Shown shown{.text = ToText(*choice.node), .pattern = choice.pattern, .shape = shape};
+  shown.pairs = CountPairs(Schedule(shown.pattern, shape));
   const auto start = std::chrono::steady_clock::now();
-  shown.schedule = Schedule(shown.pattern, shape);
+  shown.schedule = OrderedSchedule(shown.pattern, shape);
   shown.build_seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  shown.pairs = CountPairs(shown.schedule);
   shown.tile = options.tiles > 0 ? options.tiles : kTileKeys;
-  shown.tiles = CountTiles(*shown.pattern, shape, shown.tile);
+  shown.order = shown.pattern->Order(shape);
+  if (options.ordered && shown.order != nullptr) {
+    shown.pattern = shown.order->pattern;
+    shown.shape = shown.schedule.shape();
+  }
+  shown.tiles = CountTiles(*shown.pattern, shown.shape, shown.tile);
   if (options.receptive_field > 0) {
     if (shape.queries != shape.keys || shape.queries / shown.tile > kMostReachTiles) {
       Throw(ErrorCode::kInvalidArgument,
@@ -108,9 +116,8 @@ Shown Examine(const ShowOptions& options, const AttentionSpec& spec) {
 }
 
 double Density(const Shown& shown) {
-  const AttentionShape& shape = shown.schedule.shape();
-  return static_cast<double>(shown.pairs.pairs) / static_cast<double>(shape.queries) /
-         static_cast<double>(shape.keys);
+  return static_cast<double>(shown.pairs.pairs) / static_cast<double>(shown.shape.queries) /
+         static_cast<double>(shown.shape.keys);
 }
 
 // Multiplications and additions of both products.
@@ -132,7 +139,7 @@ int Threads(const ShowOptions& options) {
 }
 
 std::string SlicesText(const Shown& shown) {
-  const AttentionShape& shape = shown.schedule.shape();
+  const AttentionShape& shape = shown.shape;
   if (shape.queries > kMostSliceRows) {
     Throw(ErrorCode::kLimit, "--slices: {} rows, at most {} are cut", shape.queries,
           kMostSliceRows);
@@ -149,8 +156,8 @@ std::string SlicesText(const Shown& shown) {
 OrderedJson ShownJson(const ShowOptions& options, const Shown& shown) {
   const Schedule& schedule = shown.schedule;
   OrderedJson object = {{"spec", shown.text},
-                        {"queries", schedule.shape().queries},
-                        {"keys", schedule.shape().keys},
+                        {"queries", shown.shape.queries},
+                        {"keys", shown.shape.keys},
                         {"pairs", shown.pairs.pairs},
                         {"pairs_exact", shown.pairs.exact},
                         {"empty_rows", shown.pairs.empty_rows},
@@ -163,7 +170,8 @@ OrderedJson ShownJson(const ShowOptions& options, const Shown& shown) {
                         {"flops", Flops(options, shown)},
                         {"kv_bytes", KvBytes(options, shown)},
                         {"schedule",
-                         {{"items", schedule.items().size()},
+                         {{"ordered", shown.order != nullptr},
+                          {"items", schedule.items().size()},
                           {"full_tiles", schedule.full_tiles()},
                           {"partial_tiles", schedule.partial_tiles()},
                           {"bytes", schedule.bytes()},
@@ -202,6 +210,12 @@ void PrintTable(const ShowOptions& options, const std::vector<Shown>& all) {
   PrintRow("K/V read (f16)", all, [&](const Shown& s) { return HumanBytes(KvBytes(options, s)); });
   PrintRow("schedule items", all,
            [](const Shown& s) { return fmt::format("{}", s.schedule.items().size()); });
+  if (std::any_of(all.begin(), all.end(), [](const Shown& s) { return s.order != nullptr; })) {
+    PrintRow("  full / partial tiles", all, [](const Shown& s) {
+      return fmt::format("{} / {}{}", s.schedule.full_tiles(), s.schedule.partial_tiles(),
+                         s.order != nullptr ? ", ordered" : "");
+    });
+  }
   PrintRow("schedule memory", all,
            [](const Shown& s) { return HumanBytes(static_cast<double>(s.schedule.bytes())); });
   PrintRow("schedule built in", all,
@@ -225,14 +239,14 @@ void PrintReach(const ShowOptions& options, const std::vector<Shown>& all) {
 
 // The tile of a picture of at most so many cells: single pairs where they fit.
 TileGrid GridFor(const ShowOptions& options, const Shown& shown, std::int64_t cells) {
-  const AttentionShape shape = ShapeOf(options);
+  const AttentionShape& shape = shown.shape;
   const bool small = std::max(shape.queries, shape.keys) <= cells;
   const std::int64_t tile = options.tiles > 0 ? options.tiles : small ? 1 : kTileKeys;
   return MakeTileGrid(*shown.pattern, shape, PictureTile(shape, tile, cells));
 }
 
 void Draw(const ShowOptions& options, const Shown& shown) {
-  const AttentionShape shape = ShapeOf(options);
+  const AttentionShape& shape = shown.shape;
   const TileGrid grid = GridFor(options, shown, kTerminalCells);
   fmt::print("{}\n{} queries (down) x {} keys; a cell is {} x {}: █ full ▒ partial · empty\n\n{}\n",
              shown.text, shape.queries, shape.keys, grid.tile, grid.tile, TerminalPicture(grid));
@@ -297,6 +311,8 @@ void AddShowVerb(CLI::App& app, Work& work) {
                    "tiles that are reached through up to so many layers")
       ->check(CLI::Range(1, 100000));
   verb->add_option("-o,--output", options->picture, "write a picture: FILE.svg or FILE.png");
+  verb->add_flag("--ordered", options->ordered,
+                 "rows and keys in the order in which the operator takes them, if it has one");
   verb->add_flag("--slices", options->slices, "print the mask as slices");
   verb->add_flag("--json", options->json, "print one JSON object");
   verb->callback([options, &work] { work = [options] { return Show(*options); }; });

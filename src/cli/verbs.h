@@ -22,6 +22,7 @@ void AddScoreVerb(CLI::App& app, Work& work);
 void AddCheckVerb(CLI::App& app, Work& work);
 void AddMechanismsVerb(CLI::App& app, Work& work);
 void AddShowVerb(CLI::App& app, Work& work);
+void AddPlanVerb(CLI::App& app, Work& work);
 void AddInspectVerb(CLI::App& app, Work& work);
 void AddAttendVerb(CLI::App& app, Work& work);
 void AddBenchVerb(CLI::App& app, Work& work);

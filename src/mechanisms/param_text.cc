@@ -1,4 +1,4 @@
-// Values of parameters as text: 64, 0.5, 1, cache, 0/3/9, 0x0/1x2.
+// Values of parameters as text: 64, 0.5, 1, cache, 0/3/9, 30x48x80, 0x0/1x2.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -66,6 +66,20 @@ std::optional<IntegerList> ParseList(const Param& param, std::string_view text) 
   return list;
 }
 
+// Where only 0 and 1 are legal, words stand for them too.
+std::optional<IntegerList> ParseAxes(const Param& param, std::string_view text) {
+  IntegerList list;
+  if (text.empty() || text.back() == 'x') return std::nullopt;
+  while (!text.empty()) {
+    const std::string_view part = TakeUntil(text, 'x');
+    std::optional<std::int64_t> number = ParseNumber<std::int64_t>(part);
+    if (!number && param.most == 1) number = ParseBool(part);
+    if (!number) return std::nullopt;
+    list.push_back(*number);
+  }
+  return list;
+}
+
 template <typename T>
 ParamValue OrNothing(std::optional<T> value) {
   return value ? ParamValue(*std::move(value)) : ParamValue();
@@ -79,6 +93,7 @@ ParamValue Parse(const Param& param, std::string_view text) {
     case ParamType::kBool: return OrNothing(ParseBool(text));
     case ParamType::kWord:
       return IndexOf(param.words, text) ? ParamValue(std::string(text)) : ParamValue();
+    case ParamType::kAxes: return OrNothing(ParseAxes(param, text));
     case ParamType::kList:
     case ParamType::kTuples: return OrNothing(ParseList(param, text));
   }
@@ -100,6 +115,9 @@ std::string Expected(const Param& param) {
     case ParamType::kBool: return "0 or 1";
     case ParamType::kWord: return fmt::format("{}", fmt::join(param.words, " or "));
     case ParamType::kList: return fmt::format("integers {} joined by /", RangeText(param));
+    case ParamType::kAxes:
+      return fmt::format("integers {}, one for each axis joined by x, or one for all",
+                         RangeText(param));
     case ParamType::kTuples: break;
   }
   std::string form = "tuples of " + std::to_string(param.arity) + " integers " + RangeText(param);
@@ -147,6 +165,7 @@ std::string ParamToText(const Param& param, const ParamValue& value) {
   if (const auto* word = std::get_if<std::string>(&value)) return *word;
   const auto* list = std::get_if<IntegerList>(&value);
   if (list == nullptr) return "none";
+  if (param.type == ParamType::kAxes) return fmt::format("{}", fmt::join(*list, "x"));
   std::string text;
   for (std::size_t i = 0; i < list->size(); ++i) {
     const bool first = i % param.arity == 0, last = (i + 1) % param.arity == 0;

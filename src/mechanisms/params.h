@@ -18,6 +18,7 @@ enum class ParamType {
   kBool,
   kWord,    // one of Param::words
   kList,    // integers
+  kAxes,    // integers, one for each axis of a grid; or one for all axes
   kTuples,  // a list of tuples of `arity` integers
 };
 
@@ -54,7 +55,7 @@ class Params {
   double Real(std::string_view key) const;
   bool Bool(std::string_view key) const;
   const std::string& Word(std::string_view key) const;
-  const IntegerList& List(std::string_view key) const;
+  const IntegerList& List(std::string_view key) const;  // also of kAxes and kTuples
   const ParamValue& Value(std::string_view key) const;
 
   // Throws Error(kInvalidArgument) if the key has a value already.

@@ -37,22 +37,32 @@ bool AppendTuple(const Param& param, const Json& tuple, IntegerList& list) {
   return true;
 }
 
+// A flag of an axis may be written as one.
+std::optional<std::int64_t> ElementOf(const Param& param, const Json& value) {
+  if (param.type == ParamType::kAxes && param.most == 1 && value.is_boolean()) {
+    return value.get<bool>() ? 1 : 0;
+  }
+  return IntegerOf(value);
+}
+
 // A list of one may be its element.
 std::optional<IntegerList> ListOf(const Param& param, const Json& value) {
   IntegerList list;
   if (param.type == ParamType::kTuples) {
     if (AppendTuple(param, value, list)) return list;
     list.clear();
-  } else if (const auto integer = IntegerOf(value)) {
-    return IntegerList{*integer};
+  } else if (const auto number = ElementOf(param, value)) {
+    return IntegerList{*number};
   }
   if (!value.is_array() || value.empty()) return std::nullopt;
   for (const Json& element : value) {
-    const std::optional<std::int64_t> integer = IntegerOf(element);
-    if (param.type == ParamType::kTuples ? !AppendTuple(param, element, list) : !integer) {
+    if (param.type == ParamType::kTuples) {
+      if (!AppendTuple(param, element, list)) return std::nullopt;
+    } else if (const auto number = ElementOf(param, element)) {
+      list.push_back(*number);
+    } else {
       return std::nullopt;
     }
-    if (param.type == ParamType::kList) list.push_back(*integer);
   }
   return list;
 }
@@ -75,6 +85,7 @@ ParamValue ValueOf(const Param& param, const Json& value) {
       return known ? ParamValue(word) : ParamValue();
     }
     case ParamType::kList:
+    case ParamType::kAxes:
     case ParamType::kTuples:
       if (auto list = ListOf(param, value)) return *std::move(list);
   }

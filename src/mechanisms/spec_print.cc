@@ -47,7 +47,7 @@ Json ValueJson(const Param& param, const ParamValue& value) {
   if (const auto* boolean = std::get_if<bool>(&value)) return *boolean;
   if (const auto* word = std::get_if<std::string>(&value)) return *word;
   const auto& list = std::get<IntegerList>(value);
-  if (param.type == ParamType::kList) return list;
+  if (param.type != ParamType::kTuples) return list;
   Json tuples = Json::array();
   for (std::size_t t = 0; t < list.size(); t += param.arity) {
     tuples.push_back(TupleJson(param, list, t));

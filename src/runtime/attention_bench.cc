@@ -245,7 +245,7 @@ double Seconds(const std::function<void()>& work) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-double CountPairs(const Pattern& pattern, const AttentionShape& shape, const Schedule& schedule) {
+double CountPairs(const Schedule& schedule) {
   double pairs = 0;
   for (const ScheduleItem& item : schedule.items()) {
     for (const TileRun& run : schedule.runs(item)) {
@@ -255,7 +255,8 @@ double CountPairs(const Pattern& pattern, const AttentionShape& shape, const Sch
       }
       for (std::int64_t tile = run.begin; tile < run.end; ++tile) {
         for (std::int64_t row = item.rows.begin; row < item.rows.end; ++row) {
-          pairs += __builtin_popcountll(pattern.Bits(shape, row, tile * kTileKeys));
+          pairs += __builtin_popcountll(
+              schedule.pattern().Bits(schedule.shape(), row, tile * kTileKeys));
         }
       }
     }
@@ -279,9 +280,9 @@ Candidate MakeCandidate(const AttentionSpec& spec, const Shape& shape, const Dat
                                                  DivideUp(shape.keys, kTileKeys)),
               .bytes = data.KvBytes()};
   Schedule schedule;
-  made.row.schedule_seconds = Seconds([&] { schedule = Schedule(made.patterns[0], sizes, 64); });
+  made.row.schedule_seconds = Seconds([&] { schedule = OrderedSchedule(made.patterns[0], sizes); });
   made.row.tiles = static_cast<double>(schedule.full_tiles() + schedule.partial_tiles());
-  made.row.pairs = CountPairs(*made.patterns[0], sizes, schedule);
+  made.row.pairs = CountPairs(schedule);
   if (backward) {
     made.backward = made.row;
     made.backward->backward = true;

@@ -34,6 +34,7 @@ class Definition {
     }
     if (kind_ == "block_causal") return Floor(j, Get("block")) <= Floor(i, Get("block"));
     if (kind_ == "power") return Power(i, j);
+    if (kind_ == "neighborhood") return Neighborhood(i, j);
     if (kind_ == "tree") return Tree(r, j);
     if (kind_ == "slices") return Slices(r, j);
     if (kind_ == "block_sparse" || kind_ == "var_block_sparse") return Tiles(r, i, j);
@@ -66,7 +67,8 @@ class Definition {
                                                     "tree",
                                                     "column_ranges",
                                                     "slices",
-                                                    "power"};
+                                                    "power",
+                                                    "neighborhood"};
     return std::find(kKinds.begin(), kKinds.end(), kind_) != kKinds.end();
   }
 
@@ -115,6 +117,40 @@ class Definition {
     const std::int64_t delta = Floor(i, block) - Floor(j, block);
     return j < Get("sink_blocks") * block || delta < Get("window_blocks") ||
            (delta & (delta - 1)) == 0;
+  }
+
+  // Of a list of one number for every axis, or of one for all.
+  std::int64_t OfAxis(const char* key, std::size_t axis) const {
+    const json& list = spec_[key];
+    return list.size() == 1 ? list[0] : list[axis];
+  }
+
+  bool Neighborhood(std::int64_t i, std::int64_t j) const {
+    for (std::size_t axis = spec_["shape"].size(); axis-- > 0;) {
+      const std::int64_t length = spec_["shape"][axis];
+      if (!SeesOnAxis(axis, length, i % length, j % length)) return false;
+      i /= length;
+      j /= length;
+    }
+    return true;
+  }
+
+  bool SeesOnAxis(std::size_t axis, std::int64_t length, std::int64_t x, std::int64_t y) const {
+    const std::int64_t w = OfAxis("window", axis), s = OfAxis("stride", axis);
+    const std::int64_t d = OfAxis("dilation", axis);
+    if (x % d != y % d) return false;
+    const std::int64_t a = x / d, b = y / d;
+    std::int64_t members = 0;
+    for (std::int64_t z = x % d; z < length; z += d) ++members;
+    if (OfAxis("causal", axis) != 0) {
+      const std::int64_t leader = std::min(a - a % s + s - 1, members - 1);
+      return b <= a && b > leader - w;
+    }
+    const std::int64_t leader = std::min(a - a % s + s / 2, members - 1);
+    std::int64_t start = leader - w / 2;
+    if (start + w > members) start = members - w;
+    if (start < 0) start = 0;
+    return start <= b && b < start + w;
   }
 
   bool Tree(std::int64_t r, std::int64_t j) const {

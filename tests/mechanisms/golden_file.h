@@ -38,6 +38,20 @@ class GoldenFile {
     return array;
   }
 
+  // Of an I32 tensor.
+  std::vector<std::int32_t> Integers(const std::string& name) const {
+    const StoredTensor* tensor = file_.FindTensor(name);
+    EXPECT_NE(tensor, nullptr) << name;
+    if (tensor == nullptr) return {};
+    std::vector<std::int32_t> values(tensor->bytes.size() / sizeof(std::int32_t));
+    std::memcpy(values.data(), tensor->bytes.data(), tensor->bytes.size());
+    return values;
+  }
+
+  nlohmann::json Record(const std::string& name) const {
+    return nlohmann::json::parse(file_.metadata().at(name));
+  }
+
   // The records that have an "N", by the name of their case.
   std::map<std::string, nlohmann::json> Cases() const {
     std::map<std::string, nlohmann::json> cases;

@@ -177,6 +177,9 @@ TEST_P(EveryMechanism, BadParametersAreRefusedByName) {
     if (param.type == foveate::ParamType::kInteger) bad.push_back(param.most + 1);
     if (param.type == foveate::ParamType::kList) bad.push_back({static_cast<int>(param.least) - 1});
     if (param.type == foveate::ParamType::kBool) bad.push_back(2);
+    if (param.type == foveate::ParamType::kAxes) {
+      bad.push_back({static_cast<int>(param.least) - 1});
+    }
     for (const nlohmann::json& value : bad) {
       nlohmann::json spec = good;
       spec[key] = value;

@@ -32,6 +32,10 @@ inline const Param* FindParam(const Mechanism& mechanism, std::string_view key) 
 
 // A shape that the mechanism can serve at all.
 inline AttentionShape RandomShape(const Mechanism& mechanism, Draw& draw) {
+  if (FindParam(mechanism, "shape") != nullptr) {  // a grid of any number of keys, or its last rows
+    const std::int64_t keys = draw(1, 300);
+    return {draw(0, 1) == 0 ? keys : draw(1, keys), keys};
+  }
   AttentionShape shape{draw(1, 150), draw(1, 200)};
   const bool needs_keys =
       FindParam(mechanism, "cu") != nullptr || FindParam(mechanism, "context") != nullptr;
@@ -75,10 +79,44 @@ class SpecDraw {
         return std::uniform_real_distribution(param.least, param.most)(draw_.random);
       case ParamType::kBool: return draw_(0, 1) == 1;
       case ParamType::kWord: return std::string(param.words[draw_(0, std::ssize(param.words) - 1)]);
+      case ParamType::kAxes: return Axes(std::string(param.key));
       case ParamType::kList:
       case ParamType::kTuples: return List(std::string(param.key));
     }
     return {};
+  }
+
+  // Of a grid; every rule between its parameters holds, and their ends are drawn often.
+  json Axes(const std::string& key) {
+    if (key == "shape") return GridOf(shape_.keys);
+    json list = json::array();
+    for (std::size_t axis = 0; axis < spec_["shape"].size(); ++axis) {
+      const std::int64_t length = spec_["shape"][axis];
+      if (key == "window") {
+        list.push_back(draw_(0, 4) == 0 ? length : draw_(1, length));
+      } else if (key == "stride") {
+        list.push_back(draw_(0, 2) == 0 ? 1 : draw_(1, spec_["window"][axis].get<std::int64_t>()));
+      } else if (key == "dilation") {
+        const std::int64_t most = length / spec_["window"][axis].get<std::int64_t>();
+        list.push_back(draw_(0, 2) == 0 ? most : draw_(1, most));
+      } else {
+        list.push_back(draw_(0, 3) == 0 ? 1 : 0);
+      }
+    }
+    return list;
+  }
+
+  // One to three axes with so many tokens.
+  json GridOf(std::int64_t tokens) {
+    json shape = json::array();
+    for (std::int64_t axes = draw_(1, 3); axes > 1; --axes) {
+      std::int64_t length = draw_(1, 20);
+      while (tokens % length != 0) --length;
+      shape.push_back(length);
+      tokens /= length;
+    }
+    shape.push_back(tokens);
+    return shape;
   }
 
   json Integer(const Param& param) {

@@ -65,6 +65,7 @@ std::string LongSpec(std::string_view name) {
                     "xcausal";
            });
   }
+  if (name == "neighborhood") return "neighborhood:shape=32x64x64,window=12x24x24,stride=4x8x8";
   return std::string(name);  // full, causal, power and what needs no parameters
 }
 
