@@ -71,14 +71,15 @@ using F32Source = RowSource<float>;
 using HalfSource = RowSource<Half>;
 using BFloat16Source = RowSource<BFloat16>;
 
-// Codes. Their rows are walked by the block that shares a scale, or half of it.
-struct Q8KeySource {  // rows are dimensions: 32 rows share the scales of their keys
+// Codes, signed bytes: Q8_0's where they lie, or others that were unpacked into the cache.
+template <std::int64_t kStoredBits>
+struct CodeKeySource {  // rows are dimensions: 32 rows share the scales of their keys
   static constexpr std::int64_t kDepthBlock = kCodeBlock;
-  static constexpr std::int64_t kBits = 8;
+  static constexpr std::int64_t kBits = kStoredBits;
   const std::int8_t* data;
   std::int64_t stride;  // kPageKeys
   const float* scales;  // [depth / 32][64]
-  HWY_INLINE Q8KeySource From(std::int64_t k) const {
+  HWY_INLINE CodeKeySource From(std::int64_t k) const {
     return {data + k * kPageKeys, kPageKeys, scales + k / kCodeBlock * kPageKeys};
   }
   HWY_INLINE VF At(std::int64_t k, std::int64_t column) const {
@@ -86,59 +87,19 @@ struct Q8KeySource {  // rows are dimensions: 32 rows share the scales of their 
   }
 };
 
-struct Q8ValueSource {  // rows are keys: 32 columns share a scale
+template <std::int64_t kStoredBits>
+struct CodeValueSource {  // rows are keys: 32 columns share a scale
   static constexpr std::int64_t kDepthBlock = 32;
-  static constexpr std::int64_t kBits = 8;
+  static constexpr std::int64_t kBits = kStoredBits;
   const std::int8_t* data;
   std::int64_t stride;
   const float* scales;  // [depth][stride / 32]
-  HWY_INLINE Q8ValueSource From(std::int64_t k) const {
+  HWY_INLINE CodeValueSource From(std::int64_t k) const {
     return {data + k * stride, stride, scales + k * (stride / kCodeBlock)};
   }
   HWY_INLINE VF At(std::int64_t k, std::int64_t column) const {
     return Mul(LoadInt8(data + k * stride + column),
                Set(scales[k * (stride / kCodeBlock) + column / kCodeBlock]));
-  }
-};
-
-// Of the nibbles of 32 elements the lower ones are the first 16. Scales are kOfNibbles of the
-// true ones, as the codes come 2^28 times too large.
-inline constexpr std::int64_t kHalfBlock = kCodeBlock / 2;
-inline constexpr int kLowNibble = 28;
-inline constexpr int kHighNibble = 24;
-inline constexpr float kOfNibbles = 0x1p-28f;
-
-struct Q4KeySource {
-  static constexpr std::int64_t kDepthBlock = kHalfBlock;
-  static constexpr std::int64_t kBits = 4;
-  const std::uint8_t* data;
-  std::int64_t stride;  // kPageKeys
-  const float* scales;
-  int shift;
-  HWY_INLINE Q4KeySource From(std::int64_t k) const {
-    const std::int64_t block = k / kCodeBlock;
-    return {data + block * kHalfBlock * kPageKeys, kPageKeys, scales + block * kPageKeys,
-            k % kCodeBlock == 0 ? kLowNibble : kHighNibble};
-  }
-  HWY_INLINE VF At(std::int64_t k, std::int64_t column) const {
-    return Mul(LoadInt4(data + k * kPageKeys + column, shift), Load(scales + column));
-  }
-};
-
-struct Q4ValueSource {
-  static constexpr std::int64_t kDepthBlock = 32;
-  static constexpr std::int64_t kBits = 4;
-  const std::uint8_t* data;
-  std::int64_t stride;  // in elements
-  const float* scales;
-  HWY_INLINE Q4ValueSource From(std::int64_t k) const {
-    return {data + k * (stride / 2), stride, scales + k * (stride / kCodeBlock)};
-  }
-  HWY_INLINE VF At(std::int64_t k, std::int64_t column) const {
-    const std::int64_t block = column / kCodeBlock;
-    const std::uint8_t* codes = data + k * (stride / 2) + block * kHalfBlock + column % kHalfBlock;
-    return Mul(LoadInt4(codes, column % kCodeBlock < kHalfBlock ? kLowNibble : kHighNibble),
-               Set(scales[k * (stride / kCodeBlock) + block]));
   }
 };
 

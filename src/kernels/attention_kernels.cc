@@ -15,7 +15,7 @@
 //   - packed panels: tensors of a call with many rows, packed once for all of them;
 //   - pages of a KV cache: for many rows widened into panels at each step (as much work as 3 rows);
 //     up to 8 rows (decode) read the stored type, up to 4 rows at a time, each element widened in a
-//     register and used for all heads of the group;
+//     register and used for all heads of the group; nibbles become bytes in L1 before;
 //   - tensors in place, up to 8 rows: keys are transposed tile by tile in L1, values read as they
 //     lie.
 // Only partial tiles have masks; a block of rows computes just the panels of keys that it sees.
@@ -35,7 +35,8 @@
 //     queries.
 //   - Decode: the order of memory is the order of reading (pieces of a cache), prefetching follows
 //     it, into L2: fetches into L1 hold its miss buffers for the latency of the memory and bound a
-//     core to 12 of 30 GB/s. q8_0 is compute-bound, and better off with L1.
+//     core to 12 of 30 GB/s. q8_0 is compute-bound, and better off with L1. Nibbles split where
+//     they are used, two shifts for each vector, took half as long again as q8_0 (AVX2, 8/8 heads).
 //   - Three rows by four vectors fit into 16 registers only if the broadcasts stay and the page
 //     passes by; the other way round one sum lives in memory.
 #include "kernels/attention_kernels.h"

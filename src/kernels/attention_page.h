@@ -5,8 +5,8 @@
 //
 // as f32, f16, bf16, q8_0 or q4_0. The last two are the GGUF format's arithmetic in another order:
 // signed bytes or nibbles and an f16 scale per 32 elements of a position's row; scales lie behind
-// the codes, [D/32][64] for keys and [64][Dv/32] for values. A byte of nibbles holds element i of
-// the 32 below and element i + 16 above, in two's complement.
+// the codes, [D/32][64] for keys and [64][Dv/32] for values. A byte of nibbles holds element i
+// of the row below and element i + D/2 above, as the format's codes: 8 is zero.
 //
 // Tensors that are packed for one call are floats in panels of 16 columns, as the micro-GEMM reads
 // them:

@@ -45,14 +45,27 @@ HWY_INLINE Half ToBytes(const float* from, std::int8_t* to) {
   return ToHalf(scale);
 }
 
-HWY_INLINE Half ToNibbles(const float* from, std::uint8_t* to) {
+// A row of `dim` numbers becomes dim / 2 bytes, and scales that lie `stride` apart.
+HWY_INLINE void ToNibbles(const float* row, std::int64_t dim, std::uint8_t* to, Half* scales,
+                          std::int64_t stride) {
+  constexpr int kHalfBlock = kCodeBlock / 2;
   struct {
     Half scale;
-    std::uint8_t codes[kHalfBlock];  // 8 is zero
-  } block;
-  QuantizeRow(TensorType::kQ4_0, std::span(from, kCodeBlock), reinterpret_cast<std::byte*>(&block));
-  for (std::int64_t i = 0; i < kHalfBlock; ++i) to[i] = block.codes[i] ^ 0x88;
-  return IsFinite(from) ? block.scale : ToHalf(std::nanf(""));
+    std::uint8_t codes[kHalfBlock];  // of element i below, of i + 16 above
+  } blocks[kMaxHeadDim / kCodeBlock];
+  QuantizeRow(TensorType::kQ4_0, std::span(row, dim), reinterpret_cast<std::byte*>(blocks));
+  std::uint8_t codes[kMaxHeadDim];
+  for (std::int64_t d = 0; d < dim; d += kCodeBlock) {
+    const auto& block = blocks[d / kCodeBlock];
+    scales[d / kCodeBlock * stride] = IsFinite(row + d) ? block.scale : ToHalf(std::nanf(""));
+    for (int i = 0; i < kHalfBlock; ++i) {
+      codes[d + i] = block.codes[i] & 15;
+      codes[d + i + kHalfBlock] = block.codes[i] >> 4;
+    }
+  }
+  for (std::int64_t i = 0; i < dim / 2; ++i) {
+    to[i] = static_cast<std::uint8_t>(codes[i] | codes[i + dim / 2] << 4);
+  }
 }
 
 HWY_INLINE void Round(const float* from, std::int64_t count, Half* to) {
@@ -95,9 +108,7 @@ inline void StoreKey(const PageLayout& layout, std::byte* block, std::int64_t co
     }
     case KvType::kQ4_0: {
       std::uint8_t nibbles[kMaxHeadDim / 2];
-      for (std::int64_t d = 0; d < dim; d += kCodeBlock) {
-        scales[d / kCodeBlock * kPageKeys] = ToNibbles(row + d, nibbles + d / 2);
-      }
+      ToNibbles(row, dim, nibbles, scales, kPageKeys);
       return StoreColumn(nibbles, dim / 2, block, column);
     }
   }
@@ -119,25 +130,45 @@ inline void StoreValue(const PageLayout& layout, std::byte* block, std::int64_t 
       }
       return;
     case KvType::kQ4_0:
-      for (std::int64_t i = 0; i < width; i += kCodeBlock) {
-        scales[i / kCodeBlock] = ToNibbles(row + i, reinterpret_cast<std::uint8_t*>(to) + i / 2);
-      }
-      return;
+      return ToNibbles(row, width, reinterpret_cast<std::uint8_t*>(to), scales, 1);
   }
 }
 
-// Widens the scales of a page, [count] from `from`, times a factor, so that the loops load floats.
-HWY_INLINE const float* WidenScales(const std::byte* from, std::int64_t count, float factor,
-                                    float* scales) {
+// The scales of a page, so that the loops load floats.
+HWY_INLINE const float* WidenScales(const std::byte* from, std::int64_t count, float* scales) {
   const Half* half = reinterpret_cast<const Half*>(from);
-  for (std::int64_t i = 0; i < count; i += kLanes) {
-    Store(Mul(LoadHalf(half + i), Set(factor)), scales + i);
-  }
+  for (std::int64_t i = 0; i < count; i += kLanes) Store(LoadHalf(half + i), scales + i);
   return scales;
 }
 
+// The nibbles of a page as bytes: of each `run` codes all lower ones, then all upper ones. Once for
+// all elements costs less than splitting them where they are used.
+HWY_INLINE const std::int8_t* UnpackNibbles(const std::byte* from, std::int64_t count,
+                                            std::int64_t run, float* memory) {
+  constexpr int kStep = 4 * kLanes;  // bytes of a vector
+  constexpr int kLeast = kCodeBlock / 2;
+  const std::uint8_t* codes = reinterpret_cast<const std::uint8_t*>(from);
+  std::int8_t* const bytes = reinterpret_cast<std::int8_t*>(memory);
+  for (std::int64_t first = 0; first < count; first += run) {
+    std::int8_t* to = bytes + 2 * first;
+    for (std::int64_t i = 0; i < run;) {
+      const std::uint8_t* at = codes + first + i;
+      __builtin_prefetch(at + kFetchAhead);
+      if (i + kStep <= run) {
+        SplitNibbles<kStep>(at, to + i, to + run + i);
+        i += kStep;
+      } else {
+        SplitNibbles<kLeast>(at, to + i, to + run + i);
+        i += kLeast;
+      }
+    }
+  }
+  return bytes;
+}
+
 // Calls visitor(source) with the keys of a tile as a source of the type in which they lie. `scales`
-// is room for D / 32 * 64 floats, `page` for a converted page: keys in place become panels.
+// is room for D / 32 * 64 floats and as many codes, `page` for a converted page: keys in place
+// become panels.
 template <class Visitor>
 HWY_INLINE void VisitKeys(const PageLayout& layout, const KeyTile& tile, float* scales, float* page,
                           const Visitor& visitor) {
@@ -156,12 +187,15 @@ HWY_INLINE void VisitKeys(const PageLayout& layout, const KeyTile& tile, float* 
     case KvType::kBF16:
       return visitor(BFloat16Source{reinterpret_cast<const BFloat16*>(block), kPageKeys});
     case KvType::kQ8_0:
-      return visitor(Q8KeySource{reinterpret_cast<const std::int8_t*>(block), kPageKeys,
-                                 WidenScales(block + layout.key_scales(), scale_count, 1, scales)});
-    case KvType::kQ4_0:
-      return visitor(Q4KeySource{
-          reinterpret_cast<const std::uint8_t*>(block), kPageKeys,
-          WidenScales(block + layout.key_scales(), scale_count, kOfNibbles, scales), kLowNibble});
+      return visitor(
+          CodeKeySource<8>{reinterpret_cast<const std::int8_t*>(block), kPageKeys,
+                           WidenScales(block + layout.key_scales(), scale_count, scales)});
+    case KvType::kQ4_0: {
+      const std::int64_t count = layout.key_scales();
+      return visitor(
+          CodeKeySource<0>{UnpackNibbles(block, count, count, scales + scale_count), kPageKeys,
+                           WidenScales(block + layout.key_scales(), scale_count, scales)});
+    }
   }
 }
 
@@ -193,12 +227,14 @@ HWY_INLINE void VisitValues(const PageLayout& layout, const KeyTile& tile, float
       return visitor(BFloat16Source{reinterpret_cast<const BFloat16*>(block), width});
     case KvType::kQ8_0:
       return visitor(
-          Q8ValueSource{reinterpret_cast<const std::int8_t*>(block), width,
-                        WidenScales(block + layout.value_scales(), scale_count, 1, scales)});
-    case KvType::kQ4_0:
-      return visitor(Q4ValueSource{
-          reinterpret_cast<const std::uint8_t*>(block), width,
-          WidenScales(block + layout.value_scales(), scale_count, kOfNibbles, scales)});
+          CodeValueSource<8>{reinterpret_cast<const std::int8_t*>(block), width,
+                             WidenScales(block + layout.value_scales(), scale_count, scales)});
+    case KvType::kQ4_0: {
+      const std::int64_t count = layout.value_scales();
+      return visitor(
+          CodeValueSource<0>{UnpackNibbles(block, count, width / 2, scales + scale_count), width,
+                             WidenScales(block + layout.value_scales(), scale_count, scales)});
+    }
   }
 }
 

@@ -50,14 +50,13 @@ HWY_INLINE VF LoadInt8(const std::int8_t* from) {
   return VF{static_cast<float>(from[0]), static_cast<float>(from[1]), static_cast<float>(from[2]),
             static_cast<float>(from[3])};
 }
-// 2^28 times the signed nibbles of bytes: the lower ones with shift = 28, the upper ones with 24.
-HWY_INLINE VF LoadInt4(const std::uint8_t* from, int shift) {
-  VF v;
-  for (int i = 0; i < kLanes; ++i) {
-    const std::uint32_t code = std::uint32_t{from[i]} << shift & 0xf0000000u;
-    v[i] = static_cast<float>(static_cast<std::int32_t>(code));
+// The lower and the upper nibbles of kCount bytes, less 8.
+template <int kCount>
+HWY_INLINE void SplitNibbles(const std::uint8_t* from, std::int8_t* lower, std::int8_t* upper) {
+  for (int i = 0; i < kCount; ++i) {
+    lower[i] = static_cast<std::int8_t>((from[i] & 15) - 8);
+    upper[i] = static_cast<std::int8_t>((from[i] >> 4) - 8);
   }
-  return v;
 }
 
 HWY_INLINE VF Add(VF a, VF b) { return a + b; }
@@ -144,12 +143,15 @@ HWY_INLINE VF LoadInt8(const std::int8_t* from) {
   const hn::RebindToSigned<DF> words;
   return hn::ConvertTo(DF(), hn::PromoteTo(words, hn::LoadU(bytes, from)));
 }
-HWY_INLINE VF LoadInt4(const std::uint8_t* from, int shift) {
-  const hn::Rebind<std::uint8_t, DF> bytes;
-  const hn::RebindToSigned<DF> words;
-  const hn::RebindToUnsigned<DF> bits;
-  const auto shifted = hn::ShiftLeftSame(hn::PromoteTo(bits, hn::LoadU(bytes, from)), shift);
-  return hn::ConvertTo(DF(), hn::BitCast(words, hn::And(shifted, hn::Set(bits, 0xf0000000u))));
+template <int kCount>
+HWY_INLINE void SplitNibbles(const std::uint8_t* from, std::int8_t* lower, std::int8_t* upper) {
+  const hn::CappedTag<std::uint8_t, kCount> codes;
+  const hn::RebindToSigned<decltype(codes)> bytes;
+  const auto both = hn::LoadU(codes, from);
+  const auto eight = hn::Set(codes, 8);
+  const auto low = hn::And(both, hn::Set(codes, 15));
+  hn::StoreU(hn::BitCast(bytes, hn::Sub(low, eight)), bytes, lower);
+  hn::StoreU(hn::BitCast(bytes, hn::Sub(hn::ShiftRight<4>(both), eight)), bytes, upper);
 }
 
 HWY_INLINE VF WithSignOf(VF magnitude, VF sign) { return hn::CopySign(magnitude, sign); }

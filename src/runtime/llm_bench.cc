@@ -111,7 +111,7 @@ class LlmBench {
 
   double BytesPerPosition(const LayerConfig& layer) const {
     const auto bytes = [](KvType type) {
-      return type == KvType::kF32 ? 4.0 : type == KvType::kF16 ? 2.0 : 34.0 / 32;
+      return (ElementBits(type) + (HasScales(type) ? 16.0 / kCodeBlock : 0.0)) / 8;
     };
     const ModelConfig& config = decoder_.model().config;
     return layer.kv_heads * (config.key_dim * bytes(decoder_.options().key_type) +

@@ -121,6 +121,13 @@ TEST_F(BenchCompareTest, ReadsWhatTheProgramWrites) {
   const Outcome outcome = Run("bench compare " + Path("a.json") + " " + Path("b.json") + " --json");
   ASSERT_EQ(outcome.status, 0) << outcome.err;
   EXPECT_EQ(json::parse(outcome.out)["rows"].size(), 2u);
+
+  const json tensors = json::parse(Run(bench).out)["rows"];
+  const json caches = json::parse(Run(bench + " --queries 1 --kv bf16,q4_0").out)["rows"];
+  ASSERT_EQ(caches.size(), 4u);
+  EXPECT_EQ(tensors[0]["kv"], nullptr);
+  EXPECT_EQ(caches[0]["kv"], "bf16");
+  EXPECT_EQ(caches[3]["kv"], "q4_0");
 }
 
 TEST_F(BenchCompareTest, BadFilesGetOneLine) {

@@ -170,6 +170,16 @@ TEST_F(CliTest, BenchPrintsRowsAndLimits) {
   EXPECT_NE(peer.out.find("not installed"), std::string::npos);
 }
 
+TEST_F(CliTest, BenchCountsTheBytesOfTheCache) {
+  const auto bytes = [&](const std::string& kv) {
+    const Outcome outcome = Run("bench llm " + Path("tiny.gguf") +
+                                " --prompt 0 --gen 4 --reps 1 --no-limits --json --kv " + kv);
+    return json::parse(outcome.out)["rows"][0]["bytes_per_token"].get<double>();
+  };
+  EXPECT_EQ(bytes("bf16"), bytes("f16"));
+  EXPECT_GT(bytes("f32"), bytes("f16"));
+}
+
 TEST_F(CliTest, NonsenseIsRefusedInOneLine) {
   const std::string tiny = Path("tiny.gguf");
   ExpectRefusal("", "verb is required");

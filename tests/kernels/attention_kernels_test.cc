@@ -66,7 +66,7 @@ TEST_P(AttentionKernelsTest, Q8RowsAreThoseOfTheFormat) {
   }
 }
 
-// Nibbles in two's complement, the format's 8 being zero.
+// The codes of the format, those of a row's second half in the upper nibbles.
 TEST_P(AttentionKernelsTest, Q4RowsAreThoseOfTheFormat) {
   const PageLayout layout{64, 96, KvType::kQ4_0, KvType::kQ4_0};
   std::vector<std::byte> keys(layout.key_bytes());
@@ -75,18 +75,24 @@ TEST_P(AttentionKernelsTest, Q4RowsAreThoseOfTheFormat) {
     const std::vector<float> row = RandomRow(96, seed);
     std::vector<std::byte> expected(3 * 18);
     QuantizeRow(TensorType::kQ4_0, row, expected.data());
+    const auto code = [&](std::int64_t i) {
+      const int both = At<std::uint8_t>(expected, i / 32 * 18 + 2, i % 16);
+      return i % 32 < 16 ? both & 15 : both >> 4;
+    };
 
     const std::int64_t column = seed % kPageKeys;
     kernels_.store_key(layout, keys.data(), column, row.data());
     kernels_.store_value(layout, values.data(), column, row.data());
     for (std::int64_t i = 0; i < 48; ++i) {
-      const std::int64_t block = i / 16;
-      const int codes = At<std::uint8_t>(expected, block * 18 + 2, i % 16) ^ 0x88;
+      ASSERT_EQ(At<std::uint8_t>(values, 0, column * 48 + i), code(i) | code(i + 48) << 4) << seed;
+    }
+    for (std::int64_t i = 0; i < 32; ++i) {
+      ASSERT_EQ(At<std::uint8_t>(keys, 0, i * 64 + column), code(i) | code(i + 32) << 4) << seed;
+    }
+    for (std::int64_t block = 0; block < 3; ++block) {
       const auto scale = At<std::uint16_t>(expected, block * 18, 0);
-      ASSERT_EQ(At<std::uint8_t>(values, 0, column * 48 + i), codes) << seed << " " << i;
       ASSERT_EQ(At<std::uint16_t>(values, layout.value_scales(), column * 3 + block), scale);
-      if (i >= 32) continue;
-      ASSERT_EQ(At<std::uint8_t>(keys, 0, i * 64 + column), codes) << seed << " " << i;
+      if (block == 2) continue;
       ASSERT_EQ(At<std::uint16_t>(keys, layout.key_scales(), block * 64 + column), scale);
     }
   }
