@@ -63,14 +63,14 @@ void ExpectSameMask(const NeighborhoodGrid& grid, const TokenOrder& order, std::
 
 TEST(NeighborhoodOrder, SaysTheSameAsTheGrid) {
   std::mt19937 random(1);
-  const std::vector<std::vector<std::int64_t>> shapes = {{50},      {9, 13},    {16, 16}, {30, 4},
-                                                         {5, 6, 7}, {3, 17, 4}, {8, 8, 8}};
+  const std::vector<std::vector<std::int64_t>> shapes = {{50},      {9, 13},    {12, 12}, {30, 4},
+                                                         {5, 6, 7}, {3, 17, 4}, {6, 6, 6}};
   const std::vector<BoxSides> boxes[] = {{{64}, {5}, {16}},
                                          {{8, 8}, {4, 4}, {2, 32}, {3, 5}},
                                          {{4, 4, 4}, {1, 2, 2}, {2, 8, 4}, {3, 3, 3}}};
   for (const auto& lengths : shapes) {
     for (const BoxSides& box : boxes[lengths.size() - 1]) {
-      for (int draw = 0; draw < 3; ++draw) {
+      for (int draw = 0; draw < 2; ++draw) {
         NeighborhoodGrid grid;
         for (const std::int64_t length : lengths) grid.axes.push_back(RandomAxis(length, random));
         SCOPED_TRACE(grid.ShapeText());
