@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <functional>
 #include <numeric>
+#include <tuple>
 
 #include "attention/schedule.h"
 #include "base/checked.h"
@@ -172,11 +173,12 @@ std::vector<NeighborhoodPlan> SweepStrides(const NeighborhoodGrid& grid, const T
 }
 
 void RankPlans(std::vector<NeighborhoodPlan>& plans) {
-  std::stable_sort(plans.begin(), plans.end(), [](const auto& a, const auto& b) {
-    if (a.WorstBound() != b.WorstBound()) return a.WorstBound() > b.WorstBound();
-    if (a.MeanBound() != b.MeanBound()) return a.MeanBound() > b.MeanBound();
-    return StridesOf(a.grid) < StridesOf(b.grid);
-  });
+  const auto key = [](const NeighborhoodPlan& plan) {
+    return std::tuple(-plan.WorstBound(), -plan.MeanBound(), StridesOf(plan.grid), plan.tiles.query,
+                      plan.tiles.key);
+  };
+  std::sort(plans.begin(), plans.end(),
+            [&](const auto& a, const auto& b) { return key(a) < key(b); });
 }
 
 }  // namespace foveate

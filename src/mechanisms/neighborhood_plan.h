@@ -51,7 +51,7 @@ std::vector<TileShapes> KernelTiles(std::size_t axes);
 // larger on any axis), for one pair of tile shapes.
 std::vector<NeighborhoodPlan> SweepStrides(const NeighborhoodGrid& grid, const TileShapes& tiles);
 
-// The best first: by worst bound, then mean bound, then smaller strides.
+// The best first: by worst bound, then mean bound, then smaller strides, then tiles.
 void RankPlans(std::vector<NeighborhoodPlan>& plans);
 
 }  // namespace foveate
