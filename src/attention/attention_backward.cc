@@ -265,7 +265,7 @@ class Backward {
   // Packs the rows of a head.
   BackwardRows Gather(const HeadGroup& group, std::int64_t head, Range tokens, float* memory,
                       double& dsink) const {
-    const ScoreOps ops = Ops(group, head, tokens.begin);
+    const ScoreOps ops = ScoreOpsOf(options_, group.batch, head, tokens.begin);
     const double scale = ops.any() ? scale_ : scale_ * kLog2E;
     float* row = memory + arrays_.row;
     float* out_row = memory + arrays_.out_row;
@@ -274,11 +274,12 @@ class Backward {
       const float lse = in_.lse(group.batch, head, token);
       const bool sees = lse != -kInfinity;
       Widen(in_.forward.query, group.batch, head, token, sees, row);
-      kernels_.pack_row(r, shape_.key_dim, row, scale, memory + arrays_.queries,
-                        memory + arrays_.query_panels);
+      forward_kernels_.pack_query(r, shape_.key_dim, row, scale, memory + arrays_.queries);
+      kernels_.pack_panels(r, shape_.key_dim, row, memory + arrays_.query_panels);
       Widen(in_.dout, group.batch, head, token, sees, row);
-      const bool finite = kernels_.pack_row(r, shape_.value_dim, row, 1, memory + arrays_.douts,
-                                            memory + arrays_.dout_panels);
+      forward_kernels_.pack_query(r, shape_.value_dim, row, 1, memory + arrays_.douts);
+      const bool finite =
+          kernels_.pack_panels(r, shape_.value_dim, row, memory + arrays_.dout_panels);
       Widen(in_.out, group.batch, head, token, sees, out_row);
       const float delta = kernels_.dot(shape_.value_dim, row, out_row);
       memory[arrays_.delta + r] = delta;
@@ -321,17 +322,6 @@ class Backward {
       lse += double{options_.alibi_slopes[head]} * static_cast<double>(-position);
     }
     return static_cast<float>(lse * kLog2E);
-  }
-
-  ScoreOps Ops(const HeadGroup& group, std::int64_t head, std::int64_t first_row) const {
-    ScoreOps ops{.soft_cap = options_.soft_cap};
-    if (!options_.alibi_slopes.empty()) ops.slopes = &options_.alibi_slopes[head];
-    if (options_.bias.data != nullptr) {
-      ops.bias = &options_.bias(group.batch, head, first_row, 0);
-      ops.bias_token_stride = options_.bias.strides[2];
-      ops.bias_key_stride = options_.bias.strides[3];
-    }
-    return ops;
   }
 
   // --- results ---

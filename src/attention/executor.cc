@@ -128,11 +128,12 @@ class Run {
   AttentionRows Gather(const Item& at, float* memory) const {
     const HeadGroup& group = call_.groups[at.group];
     const Range tokens = ItemOf(at).rows;
-    AttentionRows rows{.queries = memory,
-                       .count = tokens.size() * group.heads,
-                       .group = group.heads,
-                       .first_position = group.schedule->shape().Position(tokens.begin),
-                       .ops = Ops(group, tokens.begin)};
+    AttentionRows rows{
+        .queries = memory,
+        .count = tokens.size() * group.heads,
+        .group = group.heads,
+        .first_position = group.schedule->shape().Position(tokens.begin),
+        .ops = ScoreOpsOf(call_.options, group.batch, group.first_head, tokens.begin)};
     const double scale = rows.ops.any() ? call_.scale : call_.scale * kLog2E;
     std::array<float, kMaxHeadDim> query;
     for (std::int64_t row = 0; row < rows.count; ++row) {
@@ -141,19 +142,6 @@ class Run {
       kernels_.pack_query(row, layout_.key_dim, query.data(), scale, memory);
     }
     return rows;
-  }
-
-  ScoreOps Ops(const HeadGroup& group, std::int64_t first_row) const {
-    const AttentionOptions& options = call_.options;
-    ScoreOps ops{.soft_cap = options.soft_cap};
-    if (!options.alibi_slopes.empty()) ops.slopes = &options.alibi_slopes[group.first_head];
-    if (options.bias.data != nullptr) {
-      ops.bias = &options.bias(group.batch, group.first_head, first_row, 0);
-      ops.bias_head_stride = options.bias.strides[1];
-      ops.bias_token_stride = options.bias.strides[2];
-      ops.bias_key_stride = options.bias.strides[3];
-    }
-    return ops;
   }
 
   void Attend(const Item& at, const KeyStep& keys, const AttentionRows& rows, float* memory,
@@ -277,6 +265,19 @@ std::int64_t ChooseTileRows(const AttentionShape& shape, std::int64_t heads_per_
   const std::int64_t even = DivideUp(shape.queries * groups, kItemsPerThread * threads);
   const std::int64_t least = std::max<std::int64_t>(16 / heads_per_group, 1);
   return std::min(most, std::max(even, least));
+}
+
+ScoreOps ScoreOpsOf(const AttentionOptions& options, std::int64_t batch, std::int64_t head,
+                    std::int64_t row) {
+  ScoreOps ops{.soft_cap = options.soft_cap};
+  if (!options.alibi_slopes.empty()) ops.slopes = &options.alibi_slopes[head];
+  if (options.bias.data != nullptr) {
+    ops.bias = &options.bias(batch, head, row, 0);
+    ops.bias_head_stride = options.bias.strides[1];
+    ops.bias_token_stride = options.bias.strides[2];
+    ops.bias_key_stride = options.bias.strides[3];
+  }
+  return ops;
 }
 
 void Execute(Context& context, const AttentionCall& call, AttentionScratch& scratch) {

@@ -51,6 +51,11 @@ struct AttentionCall {
 std::int64_t ChooseTileRows(const AttentionShape& shape, std::int64_t heads_per_group,
                             std::int64_t groups, int threads);
 
+// The score operations of rows from `row` on, of query heads from `head` on; the bias is broadcast
+// already. What it returns points into `options`.
+ScoreOps ScoreOpsOf(const AttentionOptions& options, std::int64_t batch, std::int64_t head,
+                    std::int64_t row);
+
 void Execute(Context& context, const AttentionCall& call, AttentionScratch& scratch);
 
 }  // namespace foveate

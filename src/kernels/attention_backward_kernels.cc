@@ -1,6 +1,6 @@
 // The tile kernel of the backward pass.
 //
-// Shape: up to 64 rows of one head by 64 keys, per call. Scores S and gradients dP of a block of 6
+// Shape: up to 64 rows of one head by 64 keys, per call. Scores S and gradients dP of a block of 12
 // or 8 rows become probabilities P and dS in L1, and at once dQ of these rows; P and dS of all
 // rows, 32 KB, stay for the products over rows that give dV and dK of a block of keys. FLOPs: 2 64
 // 64 (3 D + 2 Dv); some 20 vector operations per kLanes scores for the rest, a twentieth at D = 64.
@@ -11,7 +11,7 @@
 // blocks of keys with the rows that see one of them.
 //
 // What a row must not see cannot reach it: P and dS are zeros there, chosen, not multiplied, and
-// what they are multiplied with in turn is finite (pack_row, keep_finite).
+// what they are multiplied with in turn is finite (pack_panels, keep_finite).
 #include "kernels/attention_backward_kernels.h"
 
 #include <algorithm>
@@ -218,12 +218,7 @@ void KeepFinite(std::int64_t count, float* numbers) {
   StoreFirst(FiniteOrZero(LoadFirst(numbers + i, count - i)), numbers + i, count - i);
 }
 
-bool PackRow(std::int64_t row, std::int64_t dim, const float* from, double scale, float* packed,
-             float* panels) {
-  float* column = packed + row / kTileRows * kTileRows * dim + row % kTileRows;
-  for (std::int64_t d = 0; d < dim; ++d) {
-    column[d * kTileRows] = static_cast<float>(from[d] * scale);
-  }
+bool PackPanels(std::int64_t row, std::int64_t dim, const float* from, float* panels) {
   VF check = Zero();  // 0 * x is NaN for infinite x and NaN
   for (std::int64_t d = 0; d < RoundUp(dim, kPanel); d += kLanes) {
     const VF v = d + kLanes <= dim ? Load(from + d) : LoadFirst(from + d, dim - d);
@@ -244,7 +239,7 @@ float Dot(std::int64_t count, const float* a, const float* b) {
       MulAdd(LoadFirst(a + whole, count - whole), LoadFirst(b + whole, count - whole), sum));
 }
 
-constexpr AttentionBackwardKernels kAttentionBackwardKernels = {PackRow, KeepFinite, Dot,
+constexpr AttentionBackwardKernels kAttentionBackwardKernels = {PackPanels, KeepFinite, Dot,
                                                                 Accumulate};
 
 }  // namespace foveate::HWY_NAMESPACE

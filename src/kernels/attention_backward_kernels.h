@@ -37,7 +37,7 @@ struct BackwardRows {
   std::int64_t count = 0;
   std::int64_t first_position = 0;      // for ALiBi
   ScoreOps ops;                         // of this head alone; bias: of the first row and key 0
-  const float* queries = nullptr;       // packed by pack_row, scaled as for the forward kernel
+  const float* queries = nullptr;       // packed by the forward kernel's pack_query, and scaled
   const float* query_panels = nullptr;  // [D'/16][64][16], not scaled
   const float* douts = nullptr;
   const float* dout_panels = nullptr;  // [Dv'/16][64][16]
@@ -59,11 +59,9 @@ struct BackwardKeys {
 };
 
 struct AttentionBackwardKernels {
-  // Writes a row of queries or output gradients in both forms: times `scale` as row `row` of
-  // `packed`, and as it is into `panels` ([D'/16][64][16]), with zeros for what is not finite.
-  // Returns whether all of it is.
-  bool (*pack_row)(std::int64_t row, std::int64_t dim, const float* from, double scale,
-                   float* packed, float* panels);
+  // Writes row `row` of queries or output gradients into `panels` ([D'/16][64][16]), with zeros for
+  // what is not finite. Returns whether all of it is.
+  bool (*pack_panels)(std::int64_t row, std::int64_t dim, const float* from, float* panels);
 
   // Numbers that are not finite become zero.
   void (*keep_finite)(std::int64_t count, float* numbers);
