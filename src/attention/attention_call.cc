@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "attention/window_pattern.h"
-#include "base/half.h"
+#include "base/tensor_ref.h"
 
 namespace foveate {
 namespace {
@@ -142,13 +142,7 @@ void StoreRow(const float* from, std::int64_t count, std::byte* to, ElementType 
     return;
   }
   for (std::int64_t i = 0; i < count; ++i) {
-    switch (type) {
-      case ElementType::kF32: reinterpret_cast<float*>(to)[i * stride] = from[i]; break;
-      case ElementType::kF16: reinterpret_cast<Half*>(to)[i * stride] = ToHalf(from[i]); break;
-      case ElementType::kBF16:
-        reinterpret_cast<BFloat16*>(to)[i * stride] = ToBFloat16(from[i]);
-        break;
-    }
+    WriteElement(from[i], to + i * stride * ElementBytes(type), type);
   }
 }
 

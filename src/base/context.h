@@ -1,6 +1,8 @@
 // What every computation needs: threads and an instruction set. Passed by reference, never global.
 #pragma once
 
+#include <string_view>
+
 #include "base/cpu.h"
 #include "base/thread_pool.h"
 
@@ -10,6 +12,12 @@ struct ContextOptions {
   int threads = 0;  // 0: DefaultThreads()
   Isa isa = BestIsa();
 };
+
+// Of settings as people write them; an empty name is the best instruction set there is. Throws what
+// ParseIsa throws.
+inline ContextOptions ContextOptionsOf(int threads, std::string_view isa) {
+  return {.threads = threads, .isa = isa.empty() ? BestIsa() : ParseIsa(isa)};
+}
 
 class Context {
  public:

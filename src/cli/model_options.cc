@@ -128,9 +128,7 @@ void AddDecoderOptions(CLI::App& verb, ModelOptions& options) {
 }
 
 std::unique_ptr<Context> MakeContext(const ModelOptions& options) {
-  ContextOptions context{.threads = options.threads};
-  if (!options.isa.empty()) context.isa = ParseIsa(options.isa);
-  return std::make_unique<Context>(context);
+  return std::make_unique<Context>(ContextOptionsOf(options.threads, options.isa));
 }
 
 OpenedModel OpenModel(const ModelOptions& options) {

@@ -51,13 +51,7 @@ std::vector<float> RandomValues(std::int64_t count, ElementType type, unsigned s
 std::vector<std::byte> Stored(const std::vector<float>& values, ElementType type) {
   std::vector<std::byte> bytes(values.size() * ElementBytes(type));
   for (std::size_t i = 0; i < values.size(); ++i) {
-    switch (type) {
-      case ElementType::kF32: reinterpret_cast<float*>(bytes.data())[i] = values[i]; break;
-      case ElementType::kF16: reinterpret_cast<Half*>(bytes.data())[i] = ToHalf(values[i]); break;
-      case ElementType::kBF16:
-        reinterpret_cast<BFloat16*>(bytes.data())[i] = ToBFloat16(values[i]);
-        break;
-    }
+    WriteElement(values[i], bytes.data() + i * ElementBytes(type), type);
   }
   return bytes;
 }
@@ -167,14 +161,7 @@ class Data {
 
   float OutAt(std::int64_t index) const {
     if (cache_) return out_[index];
-    switch (shape_.type) {
-      case ElementType::kF32: return reinterpret_cast<const float*>(stored_out_.data())[index];
-      case ElementType::kF16:
-        return ToFloat(reinterpret_cast<const Half*>(stored_out_.data())[index]);
-      case ElementType::kBF16:
-        return ToFloat(reinterpret_cast<const BFloat16*>(stored_out_.data())[index]);
-    }
-    return 0;
+    return ReadElement(stored_out_.data() + index * ElementBytes(shape_.type), shape_.type);
   }
 
   double RowError(const Pattern& pattern, std::int64_t head, std::int64_t row) const {

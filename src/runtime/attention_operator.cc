@@ -7,12 +7,6 @@
 namespace foveate {
 namespace {
 
-Context MakeContext(const OperatorOptions& options) {
-  ContextOptions context{.threads = options.threads};
-  if (!options.isa.empty()) context.isa = ParseIsa(options.isa);
-  return Context(context);
-}
-
 // A tensor that has to be f32.
 template <typename T, typename Ref>
 auto FloatView(const char* name, const Ref& tensor) {
@@ -28,7 +22,9 @@ auto FloatView(const char* name, const Ref& tensor) {
 
 struct AttentionOperator::Impl {
   Impl(const std::string& mechanism, const OperatorOptions& options)
-      : spec(ParseAttentionSpec(mechanism)), layer(options.layer), context(MakeContext(options)) {
+      : spec(ParseAttentionSpec(mechanism)),
+        layer(options.layer),
+        context(ContextOptionsOf(options.threads, options.isa)) {
     HeadPatterns(spec, layer, 1);  // says now what is wrong with the layer
   }
 

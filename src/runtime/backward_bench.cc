@@ -7,7 +7,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "base/half.h"
+#include "base/tensor_ref.h"
 
 namespace foveate {
 namespace {
@@ -16,21 +16,7 @@ constexpr std::int64_t kSamples = 8;
 constexpr double kUnit = 0x1p-24;
 
 double At(const TensorRef<4>& tensor, std::int64_t head, std::int64_t row, std::int64_t d) {
-  const std::byte* from = tensor.At(0, head, row, d);
-  switch (tensor.type) {
-    case ElementType::kF32: return *reinterpret_cast<const float*>(from);
-    case ElementType::kF16: return ToFloat(*reinterpret_cast<const Half*>(from));
-    case ElementType::kBF16: return ToFloat(*reinterpret_cast<const BFloat16*>(from));
-  }
-  return 0;
-}
-
-void Store(std::byte* to, ElementType type, std::int64_t at, float value) {
-  switch (type) {
-    case ElementType::kF32: reinterpret_cast<float*>(to)[at] = value; break;
-    case ElementType::kF16: reinterpret_cast<Half*>(to)[at] = ToHalf(value); break;
-    case ElementType::kBF16: reinterpret_cast<BFloat16*>(to)[at] = ToBFloat16(value); break;
-  }
+  return ReadElement(tensor.At(0, head, row, d), tensor.type);
 }
 
 // A dense tensor of that shape in a buffer.
@@ -117,9 +103,9 @@ BackwardBench::BackwardBench(const AttentionInputs& inputs)
       dvalue_(dkey_.size()) {
   std::mt19937 random(4);
   std::normal_distribution<float> normal;
-  const std::int64_t count = std::ssize(dout_) / ElementBytes(inputs.query.type);
-  for (std::int64_t i = 0; i < count; ++i) {
-    Store(dout_.data(), inputs.query.type, i, normal(random));
+  const ElementType type = inputs.query.type;
+  for (std::size_t i = 0; i < dout_.size(); i += ElementBytes(type)) {
+    WriteElement(normal(random), dout_.data() + i, type);
   }
 }
 

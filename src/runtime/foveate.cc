@@ -45,11 +45,10 @@ Answer MakeAnswer(GenerateResult result) {
 }  // namespace
 
 Model Model::Load(const std::string& model, const ModelOptions& options) {
-  ContextOptions context{.threads = options.threads};
-  if (!options.isa.empty()) context.isa = ParseIsa(options.isa);
   const ModelStore store(ModelStoreOptions::FromEnvironment());
   Model loaded;
-  loaded.impl_ = std::make_shared<Impl>(store.Resolve(model, {}), context);
+  loaded.impl_ = std::make_shared<Impl>(store.Resolve(model, {}),
+                                        ContextOptionsOf(options.threads, options.isa));
   return loaded;
 }
 
