@@ -91,7 +91,11 @@ void Schedule::AddItem(Range rows) {
 
 Schedule OrderedSchedule(const PatternPtr& pattern, const AttentionShape& shape) {
   pattern->Check(shape);
-  const std::shared_ptr<const TokenOrder> order = pattern->Order(shape);
+  return OrderedSchedule(pattern, shape, pattern->Order(shape).get());
+}
+
+Schedule OrderedSchedule(const PatternPtr& pattern, const AttentionShape& shape,
+                         const TokenOrder* order) {
   if (order == nullptr) return Schedule(pattern, shape);
   const std::int64_t places = std::ssize(order->tokens);
   return Schedule(order->pattern, {places, places});

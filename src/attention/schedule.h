@@ -72,7 +72,10 @@ class Schedule {
   std::int64_t partial_tiles_ = 0;
 };
 
-// Of a call as the operator runs it: over the places of the order that its pattern declares.
+// Of a call as the operator runs it: over the places of the order that its pattern declares (null:
+// none), which the second asks for.
+Schedule OrderedSchedule(const PatternPtr& pattern, const AttentionShape& shape,
+                         const TokenOrder* order);
 Schedule OrderedSchedule(const PatternPtr& pattern, const AttentionShape& shape);
 
 }  // namespace foveate

@@ -93,13 +93,16 @@ Shown Examine(const ShowOptions& options, const AttentionSpec& spec) {
   }
   const AttentionShape shape = ShapeOf(options);
   Shown shown{.text = ToText(*choice.node), .pattern = choice.pattern, .shape = shape};
-  shown.pairs = CountPairs(Schedule(shown.pattern, shape));
   const auto start = std::chrono::steady_clock::now();
-  shown.schedule = OrderedSchedule(shown.pattern, shape);
+  shown.pattern->Check(shape);
+  shown.order = shown.pattern->Order(shape);
+  shown.schedule = OrderedSchedule(shown.pattern, shape, shown.order.get());
   shown.build_seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  // In an order there are fillers, which would count as rows that see nothing.
+  shown.pairs =
+      CountPairs(shown.order == nullptr ? shown.schedule : Schedule(shown.pattern, shape));
   shown.tile = options.tiles > 0 ? options.tiles : kTileKeys;
-  shown.order = shown.pattern->Order(shape);
   if (options.ordered && shown.order != nullptr) {
     shown.pattern = shown.order->pattern;
     shown.shape = shown.schedule.shape();
