@@ -31,8 +31,7 @@ void CheckRange(const char* name, std::int64_t value, std::int64_t low, std::int
 void CheckType(const char* name, KvType type, std::int64_t dim) {
   if (HasScales(type) && dim % kCodeBlock != 0) {
     Throw(ErrorCode::kInvalidArgument,
-          "KV cache: {} {} need a head dimension that is a multiple of {}, found {} (use "
-          "f16)",
+          "KV cache: {} {} need a head dimension that is a multiple of {}, found {} (use f16)",
           KvTypeName(type), name, kCodeBlock, dim);
   }
 }

@@ -150,11 +150,12 @@ int BenchAttentionVerb(const Flags& flags) {
 }
 
 constexpr const char* kFooter =
-    R"(GFLOP/s counts 4 D operations for each pair that is attended, 10 D backward. The limit is the share of the
-multiply-add peak, for 16 queries and fewer the share of a plain sum over the same bytes; both are
-measured before each repetition. `schedule` is the time that listing the tiles takes, once for all
-heads and calls, as a share of one call's. `vs dense` compares with the first mechanism that visits
-every tile, in the same round; `work` is what the schedule visits fewer tiles of 64 x 64 than that.
+    R"(GFLOP/s counts 4 D operations for each pair that is attended, 10 D backward. The limit is the
+share of the multiply-add peak, for 16 queries and fewer the share of a plain sum over the same
+bytes; both are measured before each repetition. `schedule` is the time that listing the tiles
+takes, once for all heads and calls, as a share of one call's. `vs dense` compares with the first
+mechanism that visits every tile, in the same round; `work` is what the schedule visits fewer tiles
+of 64 x 64 than that.
 
 Examples:
   foveate bench attention --attention full,causal,window:left=1023,right=0 --length 16384

@@ -28,9 +28,8 @@
 //     softmax a twelfth; page faults of fresh packing memory had cost a tenth.
 //   - A core whose other hardware thread is busy with foreign work decodes half as much: what the
 //     micro-GEMM's loop cost besides its products (AVX2: 4 of 24 operations) then cost 8 %, until
-//     it was unrolled. Two register blocks for each
-//     panel, which then comes from L2 half as often: 3 %. Maxima of all rows before the first
-//     exponential: 2 %.
+//     it was unrolled. Two register blocks for each panel, which then comes from L2 half as often:
+//     3 %. Maxima of all rows before the first exponential: 2 %.
 //   - Softmax in units of log2 spares a multiplication for each score: the factor goes into the
 //     queries.
 //   - Decode: the order of memory is the order of reading (pieces of a cache), prefetching follows
