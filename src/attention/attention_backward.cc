@@ -121,13 +121,6 @@ class Backward {
     std::size_t part = 0;
   };
 
-  // Floats of a packed tile, and of the gradients of one.
-  std::int64_t TileFloats() const {
-    return kPageKeys * (shape_.key_dim + shape_.value_dim + shape_.key_width());
-  }
-  std::int64_t GradientFloats() const {
-    return kPageKeys * (shape_.key_width() + shape_.value_width());
-  }
   std::int64_t TensorElements() const {
     const auto elements = [](const auto& tensor) {
       return tensor.shape[0] * tensor.shape[1] * tensor.shape[2] * tensor.shape[3];
@@ -146,9 +139,9 @@ class Backward {
       }
       Head head{.parts = CutBackward(groups_.subspan(first, group - first),
                                      static_cast<std::int64_t>(first), count),
-                .floats = pages_ * TileFloats()};
+                .floats = pages_ * shape_.tile_floats()};
       for (const BackwardPart& part : head.parts) {
-        head.floats += part.tiles.size() * GradientFloats();
+        head.floats += part.tiles.size() * shape_.gradient_floats();
       }
       heads_.push_back(std::move(head));
     }
@@ -169,18 +162,19 @@ class Backward {
     for (std::size_t h = first; h < end; ++h) {
       Head& head = heads_[h];
       head.packed = memory;
-      memory += pages_ * TileFloats();
+      memory += pages_ * shape_.tile_floats();
       for (std::size_t p = 0; p < head.parts.size(); ++p) {
         parts.push_back({h, p});
         head.gradients.push_back(memory);
-        memory += head.parts[p].tiles.size() * GradientFloats();
+        memory += head.parts[p].tiles.size() * shape_.gradient_floats();
       }
     }
     const auto tiles = static_cast<std::int64_t>(end - first) * pages_;
     context_.pool().ForEach(tiles,
                             [&](std::int64_t i, int) { PackTile(first + i / pages_, i % pages_); });
     const std::int64_t bits = 2 * kBackwardRows * most_partial_;  // words are two floats
-    const std::int64_t worker = RoundUp(bits, kPanel) + std::max(arrays_.size, GradientFloats());
+    const std::int64_t worker =
+        RoundUp(bits, kPanel) + std::max(arrays_.size, shape_.gradient_floats());
     float* workers = scratch_.Reserve(context_.pool().size() * worker);
     context_.pool().ForEach(std::ssize(parts), [&](std::int64_t i, int w) {
       RunPart(parts[i], workers + w * worker, workers + w * worker + RoundUp(bits, kPanel));
@@ -194,7 +188,7 @@ class Backward {
 
   // A tile is its keys, its values and its keys in panels, one after the other.
   float* PackedTile(const Head& head, std::int64_t tile) const {
-    return head.packed + tile * TileFloats();
+    return head.packed + tile * shape_.tile_floats();
   }
 
   void PackTile(std::size_t head, std::int64_t tile) const {
@@ -215,7 +209,7 @@ class Backward {
     Head& head = heads_[at.head];
     BackwardPart& part = head.parts[at.part];
     float* gradients = head.gradients[at.part];
-    std::fill_n(gradients, part.tiles.size() * GradientFloats(), 0.0f);
+    std::fill_n(gradients, part.tiles.size() * shape_.gradient_floats(), 0.0f);
     for (const BackwardUnit& unit : part.units) {
       const HeadGroup& group = groups_[unit.group];
       const ScheduleItem& item = group.schedule->items()[unit.item];
@@ -251,7 +245,7 @@ class Backward {
         BackwardKeys keys{.keys = PackedTile(head, tile), .first_key = tile * kPageKeys};
         keys.values = keys.keys + kPageKeys * shape_.key_dim;
         keys.key_panels = keys.values + kPageKeys * shape_.value_dim;
-        keys.dkey = gradients + (tile - part.tiles.begin) * GradientFloats();
+        keys.dkey = gradients + (tile - part.tiles.begin) * shape_.gradient_floats();
         keys.dvalue = keys.dkey + kPageKeys * shape_.key_width();
         if (run.partial) {
           keys.bits = bits;
@@ -342,12 +336,12 @@ class Backward {
   // Adds up what the parts give to a tile of keys, in their order.
   void StoreTile(std::size_t index, std::int64_t tile, float* sum) const {
     const Head& head = heads_[index];
-    std::fill_n(sum, GradientFloats(), 0.0f);
+    std::fill_n(sum, shape_.gradient_floats(), 0.0f);
     for (std::size_t p = 0; p < head.parts.size(); ++p) {
       const Range tiles = head.parts[p].tiles;
       if (tile < tiles.begin || tile >= tiles.end) continue;
-      const float* from = head.gradients[p] + (tile - tiles.begin) * GradientFloats();
-      for (std::int64_t i = 0; i < GradientFloats(); ++i) sum[i] += from[i];
+      const float* from = head.gradients[p] + (tile - tiles.begin) * shape_.gradient_floats();
+      for (std::int64_t i = 0; i < shape_.gradient_floats(); ++i) sum[i] += from[i];
     }
     const auto batch = static_cast<std::int64_t>(index) / kv_heads_;
     const std::int64_t kv_head = static_cast<std::int64_t>(index) % kv_heads_;

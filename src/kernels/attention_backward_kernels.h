@@ -29,6 +29,10 @@ struct BackwardShape {
 
   std::int64_t key_width() const { return RoundUp(key_dim, kPanel); }
   std::int64_t value_width() const { return RoundUp(value_dim, kPanel); }
+
+  // Floats of a packed tile of keys, and of its gradients.
+  std::int64_t tile_floats() const { return kPageKeys * (key_dim + value_dim + key_width()); }
+  std::int64_t gradient_floats() const { return kPageKeys * (key_width() + value_width()); }
 };
 
 // Rows of one query head. Each of query and output gradient lies twice: as the left factor of a
@@ -47,7 +51,8 @@ struct BackwardRows {
 };
 
 // 64 keys and values, packed: keys and values with dimensions outside, as the scores are computed
-// from keys, and keys a second time with keys outside. What is behind the last key is zero.
+// from keys, and keys a second time with keys outside. What is behind the last key is zero. Arrays
+// lie one behind the other in this order, and gradients likewise; the next tile lies behind them.
 struct BackwardKeys {
   const float* keys = nullptr;        // [64/16][D][16]
   const float* values = nullptr;      // [64/16][Dv][16]

@@ -8,6 +8,7 @@
 #include "mechanisms/spec.h"
 #include "tests/mechanisms/definition.h"
 #include "tests/mechanisms/random_spec.h"
+#include "tests/support/attention_gradient.h"
 #include "tests/support/attention_problem.h"
 #include "tests/support/isas.h"
 
@@ -26,12 +27,18 @@ AttentionSizes SizesOf(const AttentionShape& shape) {
   return sizes;
 }
 
+// Forward and backward.
 void ExpectAgrees(const AttentionProblem& problem) {
   const reference::AttentionAnswer answer = problem.Solve();
+  std::mt19937 random(3);
+  const HeldTensor dout = RandomDout(problem, {}, random);
+  const reference::AttentionGradientAnswer gradients = SolveGradient(problem, dout);
   for (const Isa isa : DistinctIsas(AttentionKernelsFor)) {
     SCOPED_TRACE(IsaName(isa));
     Context context({.threads = 2, .isa = isa});
-    ExpectAnswer(RunOperator(context, problem), answer);
+    const AttentionResult result = RunOperator(context, problem);
+    ExpectAnswer(result, answer);
+    ExpectGradients(RunBackward(context, problem, result, dout), gradients);
     if (::testing::Test::HasFatalFailure()) return;
   }
 }
