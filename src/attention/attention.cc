@@ -19,18 +19,6 @@ constexpr std::size_t kRememberedSchedules = 8;
 // With no more row tiles than this, tiles are packed as they are needed instead.
 constexpr std::int64_t kFewRowTiles = 2;
 
-// The order that the pattern of all heads declares. A bias and ALiBi speak of tokens as they come.
-std::shared_ptr<const TokenOrder> OrderOf(const AttentionOptions& options,
-                                          const AttentionShape& shape, std::int64_t heads,
-                                          AttentionScratch& scratch) {
-  const PatternPtr& pattern = PatternOf(options, 0);
-  if (options.bias.data != nullptr || !options.alibi_slopes.empty()) return nullptr;
-  for (std::int64_t head = 1; head < heads; ++head) {
-    if (PatternOf(options, head) != pattern) return nullptr;
-  }
-  return scratch.OrderFor(pattern, shape);
-}
-
 // --- plain tensors ---
 
 class TensorData : public AttentionData {
@@ -144,38 +132,13 @@ class TensorData : public AttentionData {
            page % step_tiles_ * kPageKeys * kPanel;
   }
 
-  // A page of keys in another order, row by row; fillers are zeros.
-  TensorRef<2> Gathered(const TensorRef<4>& tensor, std::int64_t head, std::int64_t page,
-                        std::byte* memory) const {
-    const std::int64_t dim = tensor.shape[3], bytes = ElementBytes(tensor.type);
-    const std::int64_t first = page * kPageKeys, heads = tensor.shape[1];
-    const std::int64_t count = std::min(kPageKeys, keys_ - first);
-    for (std::int64_t key = 0; key < count; ++key) {
-      std::byte* to = memory + key * dim * bytes;
-      const std::int64_t token = TokenAt(first + key);
-      if (token < 0) {
-        std::memset(to, 0, dim * bytes);
-        continue;
-      }
-      const std::byte* from = tensor.At(head / heads, head % heads, token);
-      if (tensor.strides[3] == 1) {
-        std::memcpy(to, from, dim * bytes);
-      } else {
-        for (std::int64_t d = 0; d < dim; ++d) {
-          std::memcpy(to + d * bytes, from + d * tensor.strides[3] * bytes, bytes);
-        }
-      }
-    }
-    return {memory, tensor.type, {count, dim}, {dim, 1}};
-  }
-
   // `gathered`: GatherSize() floats.
   void PackTile(std::int64_t head, std::int64_t page, float* keys, float* values,
                 float* gathered) const {
     const auto rows = [&](const TensorRef<4>& tensor) {
       return order_ == nullptr
                  ? PageOf(tensor, head, page)
-                 : Gathered(tensor, head, page, reinterpret_cast<std::byte*>(gathered));
+                 : GatherPage(tensor, *order_, head, page, reinterpret_cast<std::byte*>(gathered));
     };
     kernels_.pack_keys(rows(in_.key), keys);
     kernels_.pack_values(rows(in_.value), layout_.value_panel, values);

@@ -76,12 +76,13 @@ struct RowArrays {
 class Backward {
  public:
   Backward(Context& context, const AttentionBackwardInputs& in, const AttentionOptions& options,
-           std::span<const HeadGroup> groups, AttentionScratch& scratch,
+           std::span<const HeadGroup> groups, const TokenOrder* order, AttentionScratch& scratch,
            const AttentionGradients& out)
       : context_(context),
         in_(in),
         options_(options),
         groups_(groups),
+        order_(order),
         scratch_(scratch),
         out_(out),
         forward_kernels_(AttentionKernelsFor(context.isa())),
@@ -89,7 +90,8 @@ class Backward {
         shape_{in.forward.key.shape[3], in.forward.value.shape[3]},
         arrays_(shape_),
         scale_(ScaleOf(options, shape_.key_dim)),
-        pages_(DivideUp(in.forward.key.shape[2], kPageKeys)),
+        keys_(order != nullptr ? std::ssize(order->tokens) : in.forward.key.shape[2]),
+        pages_(DivideUp(keys_, kPageKeys)),
         kv_heads_(in.forward.key.shape[1]),
         group_heads_(in.forward.query.shape[1] / kv_heads_) {}
 
@@ -170,12 +172,13 @@ class Backward {
       }
     }
     const auto tiles = static_cast<std::int64_t>(end - first) * pages_;
-    context_.pool().ForEach(tiles,
-                            [&](std::int64_t i, int) { PackTile(first + i / pages_, i % pages_); });
     const std::int64_t bits = 2 * kBackwardRows * most_partial_;  // words are two floats
     const std::int64_t worker =
         RoundUp(bits, kPanel) + std::max(arrays_.size, shape_.gradient_floats());
     float* workers = scratch_.Reserve(context_.pool().size() * worker);
+    context_.pool().ForEach(tiles, [&](std::int64_t i, int w) {
+      PackTile(first + i / pages_, i % pages_, workers + w * worker);
+    });
     context_.pool().ForEach(std::ssize(parts), [&](std::int64_t i, int w) {
       RunPart(parts[i], workers + w * worker, workers + w * worker + RoundUp(bits, kPanel));
     });
@@ -191,16 +194,27 @@ class Backward {
     return head.packed + tile * shape_.tile_floats();
   }
 
-  void PackTile(std::size_t head, std::int64_t tile) const {
-    const auto index = static_cast<std::int64_t>(head);
-    const TensorRef<2> keys = PageOf(in_.forward.key, index, tile);
+  // `memory`: gradient_floats(), for a page in another order.
+  void PackTile(std::size_t head, std::int64_t tile, float* memory) const {
+    const auto rows = [&](const TensorRef<4>& tensor) {
+      const auto index = static_cast<std::int64_t>(head);
+      return order_ == nullptr
+                 ? PageOf(tensor, index, tile)
+                 : GatherPage(tensor, *order_, index, tile, reinterpret_cast<std::byte*>(memory));
+    };
     float* to = PackedTile(heads_[head], tile);
     float* values = to + kPageKeys * shape_.key_dim;
     float* panels = values + kPageKeys * shape_.value_dim;
+    const TensorRef<2> keys = rows(in_.forward.key);
     forward_kernels_.pack_keys(keys, to);
-    forward_kernels_.pack_keys(PageOf(in_.forward.value, index, tile), values);
     forward_kernels_.pack_values(keys, kPageKeys * kPanel, panels);
     kernels_.keep_finite(kPageKeys * shape_.key_width(), panels);
+    forward_kernels_.pack_keys(rows(in_.forward.value), values);
+  }
+
+  // -1 for a filler.
+  std::int64_t TokenAt(std::int64_t place) const {
+    return order_ == nullptr ? place : order_->tokens[place];
   }
 
   // --- a part ---
@@ -264,8 +278,8 @@ class Backward {
     float* row = memory + arrays_.row;
     float* out_row = memory + arrays_.out_row;
     for (std::int64_t r = 0; r < tokens.size(); ++r) {
-      const std::int64_t token = tokens.begin + r;
-      const float lse = in_.lse(group.batch, head, token);
+      const std::int64_t token = TokenAt(tokens.begin + r);
+      const float lse = token < 0 ? -kInfinity : in_.lse(group.batch, head, token);
       const bool sees = lse != -kInfinity;
       Widen(in_.forward.query, group.batch, head, token, sees, row);
       forward_kernels_.pack_query(r, shape_.key_dim, row, scale, memory + arrays_.queries);
@@ -328,8 +342,10 @@ class Backward {
 
   void StoreQueries(std::int64_t batch, std::int64_t head, Range tokens, float* dquery) const {
     for (std::int64_t row = 0; row < tokens.size(); ++row) {
+      const std::int64_t token = TokenAt(tokens.begin + row);
+      if (token < 0) continue;
       StoreScaled(dquery + row * shape_.key_width(), out_.dquery,
-                  out_.dquery.At(batch, head, tokens.begin + row));
+                  out_.dquery.At(batch, head, token));
     }
   }
 
@@ -347,11 +363,13 @@ class Backward {
     const std::int64_t kv_head = static_cast<std::int64_t>(index) % kv_heads_;
     float* values = sum + kPageKeys * shape_.key_width();
     const std::int64_t first = tile * kPageKeys;
-    const std::int64_t count = std::min(kPageKeys, out_.dkey.shape[2] - first);
+    const std::int64_t count = std::min(kPageKeys, keys_ - first);
     for (std::int64_t k = 0; k < count; ++k) {
-      StoreScaled(sum + k * shape_.key_width(), out_.dkey, out_.dkey.At(batch, kv_head, first + k));
+      const std::int64_t token = TokenAt(first + k);
+      if (token < 0) continue;
+      StoreScaled(sum + k * shape_.key_width(), out_.dkey, out_.dkey.At(batch, kv_head, token));
       StoreRow(values + k * shape_.value_width(), shape_.value_dim,
-               out_.dvalue.At(batch, kv_head, first + k), out_.dvalue.type, out_.dvalue.strides[3]);
+               out_.dvalue.At(batch, kv_head, token), out_.dvalue.type, out_.dvalue.strides[3]);
     }
   }
 
@@ -371,6 +389,7 @@ class Backward {
   const AttentionBackwardInputs& in_;
   const AttentionOptions& options_;
   std::span<const HeadGroup> groups_;
+  const TokenOrder* order_;  // of rows and keys; null: as they come
   AttentionScratch& scratch_;
   const AttentionGradients& out_;
   const AttentionKernels& forward_kernels_;
@@ -378,6 +397,7 @@ class Backward {
   BackwardShape shape_;
   RowArrays arrays_;
   double scale_;
+  std::int64_t keys_;  // fillers included
   std::int64_t pages_;
   std::int64_t kv_heads_;
   std::int64_t group_heads_;
@@ -395,9 +415,16 @@ void AttentionBackward(Context& context, const AttentionBackwardInputs& inputs,
   const auto [key_batches, kv_heads, keys, key_dim] = inputs.forward.key.shape;
   AttentionOptions used = options;
   used.bias = Broadcast(options.bias, {batches, heads, queries, keys});
+  AttentionShape shape{queries, keys};
+  const std::shared_ptr<const TokenOrder> order = OrderOf(used, shape, heads, scratch);
+  if (order != nullptr) {  // from here on rows and keys are places
+    used.pattern = order->pattern;
+    used.head_patterns.clear();
+    shape = {std::ssize(order->tokens), std::ssize(order->tokens)};
+  }
   const std::vector<HeadGroup> groups =
-      MakeGroups(used, {queries, keys}, batches, heads, kv_heads, kBackwardRows, scratch);
-  Backward(context, inputs, used, groups, scratch, gradients).All();
+      MakeGroups(used, shape, batches, heads, kv_heads, kBackwardRows, scratch);
+  Backward(context, inputs, used, groups, order.get(), scratch, gradients).All();
 }
 
 }  // namespace foveate

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <utility>
 
@@ -19,6 +20,17 @@ const PatternPtr& PatternOf(const AttentionOptions& options, std::int64_t head) 
   const PatternPtr& pattern =
       options.head_patterns.empty() ? options.pattern : options.head_patterns[head];
   return pattern != nullptr ? pattern : FullPattern();
+}
+
+std::shared_ptr<const TokenOrder> OrderOf(const AttentionOptions& options,
+                                          const AttentionShape& shape, std::int64_t heads,
+                                          AttentionScratch& scratch) {
+  const PatternPtr& pattern = PatternOf(options, 0);
+  if (options.bias.data != nullptr || !options.alibi_slopes.empty()) return nullptr;
+  for (std::int64_t head = 1; head < heads; ++head) {
+    if (PatternOf(options, head) != pattern) return nullptr;
+  }
+  return scratch.OrderFor(pattern, shape);
 }
 
 void CheckInputs(const AttentionInputs& in) {
@@ -133,6 +145,30 @@ TensorRef<2> PageOf(const TensorRef<4>& tensor, std::int64_t head, std::int64_t 
           tensor.type,
           {std::min(kPageKeys, tensor.shape[2] - first), tensor.shape[3]},
           {tensor.strides[2], tensor.strides[3]}};
+}
+
+TensorRef<2> GatherPage(const TensorRef<4>& tensor, const TokenOrder& order, std::int64_t head,
+                        std::int64_t page, std::byte* memory) {
+  const std::int64_t dim = tensor.shape[3], bytes = ElementBytes(tensor.type);
+  const std::int64_t first = page * kPageKeys, heads = tensor.shape[1];
+  const std::int64_t count = std::min<std::int64_t>(kPageKeys, std::ssize(order.tokens) - first);
+  for (std::int64_t key = 0; key < count; ++key) {
+    std::byte* to = memory + key * dim * bytes;
+    const std::int64_t token = order.tokens[first + key];
+    if (token < 0) {
+      std::memset(to, 0, dim * bytes);
+      continue;
+    }
+    const std::byte* from = tensor.At(head / heads, head % heads, token);
+    if (tensor.strides[3] == 1) {
+      std::memcpy(to, from, dim * bytes);
+    } else {
+      for (std::int64_t d = 0; d < dim; ++d) {
+        std::memcpy(to + d * bytes, from + d * tensor.strides[3] * bytes, bytes);
+      }
+    }
+  }
+  return {memory, tensor.type, {count, dim}, {dim, 1}};
 }
 
 void StoreRow(const float* from, std::int64_t count, std::byte* to, ElementType type,

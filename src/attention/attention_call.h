@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -90,6 +91,12 @@ View<const float, 4> Broadcast(const View<const float, 4>& bias,
 // The pattern of a head; the full one where none is given.
 const PatternPtr& PatternOf(const AttentionOptions& options, std::int64_t head);
 
+// The order that the pattern of all heads declares; null: as they come. A bias and ALiBi speak of
+// tokens as they come, and so is the order where there are any.
+std::shared_ptr<const TokenOrder> OrderOf(const AttentionOptions& options,
+                                          const AttentionShape& shape, std::int64_t heads,
+                                          AttentionScratch& scratch);
+
 // The groups of heads that share keys and a pattern, batch by batch in the order of their heads,
 // and their schedules.
 std::vector<HeadGroup> MakeGroups(const AttentionOptions& options, const AttentionShape& shape,
@@ -98,6 +105,10 @@ std::vector<HeadGroup> MakeGroups(const AttentionOptions& options, const Attenti
 
 // The rows [page * 64, ...) of a head, counted over batches; fewer than 64 at the end.
 TensorRef<2> PageOf(const TensorRef<4>& tensor, std::int64_t head, std::int64_t page);
+
+// The same of places in another order, copied to `memory`; fillers are zeros.
+TensorRef<2> GatherPage(const TensorRef<4>& tensor, const TokenOrder& order, std::int64_t head,
+                        std::int64_t page, std::byte* memory);
 
 // Writes `count` numbers as elements of `type` that lie `stride` apart.
 void StoreRow(const float* from, std::int64_t count, std::byte* to, ElementType type,

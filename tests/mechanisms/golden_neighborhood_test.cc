@@ -5,7 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "attention/attention.h"
+#include "attention/attention_backward.h"
 #include "kernels/attention_kernels.h"
 #include "tests/mechanisms/golden_file.h"
 #include "tests/support/isas.h"
@@ -91,6 +91,61 @@ class GoldenNeighborhoodOperator : public ::testing::TestWithParam<Isa> {
       MergeExtra(file, name, queries, scale, result, lse);
     }
     Compare(file, name, expected, result, lse, heads_last);
+    if (file.Find(name + ".dout") == nullptr) return;
+    ++gradients_;
+    const auto dout = file.Floats(name + ".dout");
+    const AttentionBackwardInputs inputs{{RefOf(queries), RefOf(keys), RefOf(values)},
+                                         RefOf(MakeView<const float>(result.data(), b, h, n, dim)),
+                                         MakeView<const float>(lse.data(), b, h, n),
+                                         RefOf(TokensOf(dout, heads_last))};
+    CompareGradients(file, name, inputs, options, heads_last);
+  }
+
+  // With extra keys: each set of keys by a call of its own, queries get the sum.
+  void CompareGradients(const GoldenFile& file, const std::string& name,
+                        AttentionBackwardInputs inputs, const AttentionOptions& options,
+                        bool heads_last) {
+    std::vector<float> dq = Gradients(file, name, inputs, options, "d", heads_last);
+    if (file.Find(name + ".extra_k") != nullptr) {
+      const auto k = file.Floats(name + ".extra_k"), v = file.Floats(name + ".extra_v");
+      inputs.forward.key = RefOf(TokensOf(k, true));
+      inputs.forward.value = RefOf(TokensOf(v, true));
+      const std::vector<float> more =
+          Gradients(file, name, inputs, {.scale = options.scale}, "d_extra_", heads_last);
+      for (std::size_t i = 0; i < dq.size(); ++i) dq[i] += more[i];
+    }
+    ExpectNear(file, name + ".dq", dq, heads_last);
+  }
+
+  // Compares those by keys and values, returns those by queries.
+  std::vector<float> Gradients(const GoldenFile& file, const std::string& name,
+                               const AttentionBackwardInputs& inputs,
+                               const AttentionOptions& options, const std::string& prefix,
+                               bool heads_last) {
+    const auto dense = [](const TensorRef<4>& like, std::vector<float>& values) {
+      const auto& s = like.shape;
+      values.resize(s[0] * s[1] * s[2] * s[3]);
+      return DenseRef(values.data(), {s[0], s[1], s[2], s[3]});
+    };
+    std::vector<float> dq, dk, dv;
+    AttentionBackward(context_, inputs, options, scratch_,
+                      {dense(inputs.forward.query, dq), dense(inputs.forward.key, dk),
+                       dense(inputs.forward.value, dv)});
+    ExpectNear(file, name + "." + prefix + "k", dk, heads_last);
+    ExpectNear(file, name + "." + prefix + "v", dv, heads_last);
+    return dq;
+  }
+
+  static void ExpectNear(const GoldenFile& file, const std::string& name,
+                         const std::vector<float>& values, bool heads_last) {
+    const auto array = file.Floats(name);
+    const View<const float, 4> expected = TokensOf(array, heads_last);
+    const auto [b, h, n, dim] = expected.shape;
+    ASSERT_EQ(std::ssize(values), b * h * n * dim) << name;
+    for (std::int64_t i = 0; i < b * h * n * dim; ++i) {
+      const float value = expected(i / (h * n * dim), i / (n * dim) % h, i / dim % n, i % dim);
+      ASSERT_NEAR(values[i], value, 1e-5 * (1 + std::abs(value))) << name << " element " << i;
+    }
   }
 
   // A table [H, 2 window - 1, ...] of biases by distance, counted in dilations, as [H, N, N].
@@ -165,6 +220,7 @@ class GoldenNeighborhoodOperator : public ::testing::TestWithParam<Isa> {
   Context context_{{.threads = 2, .isa = GetParam()}};
   AttentionScratch scratch_;
   int extra_ = 0;
+  int gradients_ = 0;
 };
 
 TEST_P(GoldenNeighborhoodOperator, Generalized) {
@@ -176,12 +232,14 @@ TEST_P(GoldenNeighborhoodOperator, Generalized) {
     Expect(file, name, true, scale);
   }
   EXPECT_GE(extra_, 1);
+  EXPECT_GE(gradients_, 4);
 }
 
 // Queries are scaled already; biases by relative position in most cases.
 TEST_P(GoldenNeighborhoodOperator, FasterWithRelativeBias) {
   const GoldenFile file("fna");
   for (const std::string& name : CaseNames(file, 7)) Expect(file, name, false, 1.0f);
+  EXPECT_EQ(gradients_, 7);
 }
 
 INSTANTIATE_TEST_SUITE_P(Isas, GoldenNeighborhoodOperator,
