@@ -21,6 +21,7 @@ struct Flags {
   std::optional<float> scale;
   std::optional<float> soft_cap;
   bool alibi = false;
+  bool weights = false;
   bool json = false;
 };
 
@@ -36,26 +37,35 @@ int AttendVerb(const Flags& flags) {
   const AttentionSpec spec = ParseAttentionSpec(flags.attention);
   const std::unique_ptr<Context> context = MakeContext(flags.machine);
   const SafetensorsFile file = SafetensorsFile::Open(flags.input);
-  const AttendFileResult result = AttendFile(
-      *context, file, spec,
-      {.scale = flags.scale, .soft_cap = flags.soft_cap.value_or(0.0f), .alibi = flags.alibi});
+  const AttendFileResult result = AttendFile(*context, file, spec,
+                                             {.scale = flags.scale,
+                                              .soft_cap = flags.soft_cap.value_or(0.0f),
+                                              .alibi = flags.alibi,
+                                              .weights = flags.weights});
   const auto [b, h, n, d] = result.shape;
   std::vector<StoredTensor> tensors = {FloatTensor("out", {b, h, n, d}, result.out),
                                        FloatTensor("lse", {b, h, n}, result.lse)};
-  std::vector<std::string> gradients;
-  for (const NamedTensor& gradient : result.gradients) {
-    tensors.push_back(FloatTensor(gradient.name, gradient.shape, gradient.values));
-    gradients.push_back(gradient.name);
-  }
+  const auto add = [&](const std::vector<NamedTensor>& more) {
+    std::vector<std::string> names;
+    for (const NamedTensor& tensor : more) {
+      tensors.push_back(FloatTensor(tensor.name, tensor.shape, tensor.values));
+      names.push_back(tensor.name);
+    }
+    return names;
+  };
+  const std::vector<std::string> weights = add(result.weights);
+  const std::vector<std::string> gradients = add(result.gradients);
   WriteSafetensors(flags.output, tensors, {{"attention", ToText(spec)}});
   if (flags.json) {
     PrintJson({{"attention", ToText(spec)},
                {"out", {b, h, n, d}},
+               {"weights", weights},
                {"gradients", gradients},
                {"file", flags.output}});
   } else {
     fmt::print("{}: out [{}, {}, {}, {}] and lse [{}, {}, {}] by {}\n", flags.output, b, h, n, d, b,
                h, n, ToText(spec));
+    if (!weights.empty()) fmt::print("weights: {}\n", fmt::join(weights, ", "));
     if (!gradients.empty()) fmt::print("gradients: {}\n", fmt::join(gradients, ", "));
   }
   return kExitOk;
@@ -68,7 +78,13 @@ missing) and may hold bias [M], [N,M] or [B,H,N,M] (BOOL or U8: a mask, non-zero
 that sees no key has zeros and -infinity. Row r of N stands at position M - N + r.
 
 With dout [B,H,N,Dv], the gradient of some loss by out, the output also holds the gradients by q, k
-and v, dq, dk and dv, and by what else there is, d_sink, d_extra_k and d_extra_v (none by bias).
+and v, dq, dk and dv, and by what else there is, d_sink, d_extra_k, d_extra_v and drpb (none by
+bias).
+
+Of a neighborhood, --weights stores what the operator otherwise never does: logits and probs
+[B,H,N,K], the scores and weights of the K keys in the window of each row, row-major (-infinity and
+0 where a causal axis leaves none). A bias by relative position, rpb [H, 2 window - 1, ...], which
+is added to the logits, implies it.
 
 Example:
   foveate attend case.safetensors --attention window:left=1023,right=0 -o result.safetensors)";
@@ -88,6 +104,7 @@ void AddAttendVerb(CLI::App& app, Work& work) {
   verb->add_option("--scale", flags->scale, "factor of the scores (default: 1 / sqrt(D))");
   verb->add_option("--softcap", flags->soft_cap, "cap the scores: cap * tanh(s / cap)");
   verb->add_flag("--alibi", flags->alibi, "subtract ALiBi's slope * distance from the scores");
+  verb->add_flag("--weights", flags->weights, "store the weights too (of a neighborhood)");
   AddMachineOptions(*verb, flags->machine);
   verb->add_flag("--json", flags->json, "print one JSON object");
   verb->callback([flags, &work] { work = [flags] { return AttendVerb(*flags); }; });

@@ -41,20 +41,6 @@ static_assert(kBackwardRows == kPageKeys);
 // Columns that a product goes over at a time, for all blocks: then their panels stay in L1.
 inline constexpr std::int64_t kColumns = BlockPanels(kTileRows) * kPanel;
 
-// Left factors from a tile [rows][64 keys]: its rows, and its columns.
-struct TileRows {
-  const float* data;
-  HWY_INLINE TileRows From(std::int64_t k) const { return {data + k}; }
-  HWY_INLINE TileRows Next() const { return {data + kTileRows * kPageKeys}; }
-  HWY_INLINE float At(std::int64_t r, std::int64_t k) const { return data[r * kPageKeys + k]; }
-};
-struct TileColumns {
-  const float* data;
-  HWY_INLINE TileColumns From(std::int64_t k) const { return {data + k * kPageKeys}; }
-  HWY_INLINE TileColumns Next() const { return {data + kTileRows}; }
-  HWY_INLINE float At(std::int64_t r, std::int64_t k) const { return data[k * kPageKeys + r]; }
-};
-
 // Asks for memory into L2, evenly over a number of steps.
 class Fetcher {
  public:

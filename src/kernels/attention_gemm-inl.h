@@ -119,6 +119,20 @@ struct ScoreBlock {  // rows of scores
   HWY_INLINE float At(std::int64_t r, std::int64_t k) const { return data[r * kScoreStride + k]; }
 };
 
+// Left factors from a tile [rows][64 keys]: its rows, and its columns.
+struct TileRows {
+  const float* data;
+  HWY_INLINE TileRows From(std::int64_t k) const { return {data + k}; }
+  HWY_INLINE TileRows Next() const { return {data + kTileRows * kPageKeys}; }
+  HWY_INLINE float At(std::int64_t r, std::int64_t k) const { return data[r * kPageKeys + k]; }
+};
+struct TileColumns {
+  const float* data;
+  HWY_INLINE TileColumns From(std::int64_t k) const { return {data + k * kPageKeys}; }
+  HWY_INLINE TileColumns Next() const { return {data + kTileRows}; }
+  HWY_INLINE float At(std::int64_t r, std::int64_t k) const { return data[k * kPageKeys + r]; }
+};
+
 // Where the products go.
 struct Product {
   float* c;

@@ -1,5 +1,6 @@
 #include "kernels/vector_ops.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -123,6 +124,28 @@ void RmsNorm(const float* x, const float* weight, float epsilon, std::int64_t n,
   for (; i < n; ++i) out[i] = x[i] * factor * weight[i];
 }
 
+float Softmax(float* x, std::int64_t n) {
+  const float max = *std::max_element(x, x + n);
+  if (max == -__builtin_inff()) {
+    std::fill_n(x, n, 0.0f);
+    return max;
+  }
+  const D d;
+  const std::int64_t lanes = hn::Lanes(d);
+  const V shift = hn::Set(d, max);
+  V sums = hn::Zero(d);
+  std::int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    const V e = hn::Exp(d, hn::Sub(hn::LoadU(d, x + i), shift));
+    hn::StoreU(e, d, x + i);
+    sums = hn::Add(sums, e);
+  }
+  float sum = hn::GetLane(hn::SumOfLanes(d, sums));
+  for (; i < n; ++i) sum += x[i] = std::exp(x[i] - max);
+  Scale(x, 1 / sum, n);
+  return max + std::log(sum);
+}
+
 void RotateHalves(float* x, const float* cosine, const float* sine, std::int64_t pairs) {
   const D d;
   const std::int64_t lanes = hn::Lanes(d);
@@ -162,6 +185,7 @@ constexpr VectorOps kVectorOps = {
     .add = Add,
     .scale = Scale,
     .soft_cap = SoftCap,
+    .softmax = Softmax,
 };
 
 }  // namespace foveate::HWY_NAMESPACE

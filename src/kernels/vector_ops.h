@@ -26,6 +26,8 @@ struct VectorOps {
   void (*scale)(float* x, float factor, std::int64_t n);
   // x[i] = cap * tanh(x[i] / cap)
   void (*soft_cap)(float* x, float cap, std::int64_t n);
+  // x[i] = e^x[i] / (sum of e^x), and log of that sum. If all are -infinity: zeros, -infinity.
+  float (*softmax)(float* x, std::int64_t n);
 };
 
 const VectorOps& VectorOpsFor(Isa isa);

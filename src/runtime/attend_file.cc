@@ -1,88 +1,19 @@
 #include "runtime/attend_file.h"
 
+#include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <iterator>
 #include <limits>
 #include <optional>
 #include <utility>
 
 #include "attention/attention_backward.h"
-#include "base/checked.h"
 #include "base/throw.h"
-#include "format/quant.h"
+#include "runtime/attend_tensors.h"
+#include "runtime/attend_windows.h"
 
 namespace foveate {
 namespace {
-
-using Shape4 = std::array<std::int64_t, 4>;
-
-std::string ShapeText(const std::vector<std::int64_t>& shape) {
-  return fmt::format("[{}]", fmt::join(shape, ", "));
-}
-
-// A tensor of the file in memory of its own, aligned (a file need not be), with four axes.
-class HeldTensor {
- public:
-  HeldTensor(const SafetensorsFile& file, const StoredTensor& tensor) {
-    if (tensor.shape.size() != 3 && tensor.shape.size() != 4) {
-      Throw(ErrorCode::kInvalidArgument,
-            "{}: tensor {} has shape {}, expected [B, H, N, D] or [H, N, D]", file.path(),
-            tensor.name, ShapeText(tensor.shape));
-    }
-    const std::size_t missing = 4 - tensor.shape.size();
-    shape_.fill(1);
-    for (std::size_t i = missing; i < 4; ++i) shape_[i] = tensor.shape[i - missing];
-    switch (tensor.type) {
-      case TensorType::kF32: type_ = ElementType::kF32; break;
-      case TensorType::kF16: type_ = ElementType::kF16; break;
-      case TensorType::kBF16: type_ = ElementType::kBF16; break;
-      default:
-        Throw(ErrorCode::kUnsupported, "{}: tensor {} is {}, expected F32, F16 or BF16",
-              file.path(), tensor.name, TensorTypeName(tensor.type));
-    }
-    bytes_ = Buffer<std::byte>(std::ssize(tensor.bytes));
-    std::memcpy(bytes_.data(), tensor.bytes.data(), tensor.bytes.size());
-  }
-
-  const Shape4& shape() const { return shape_; }
-  TensorRef<4> ref() const {
-    return {bytes_.data(),
-            type_,
-            shape_,
-            {shape_[1] * shape_[2] * shape_[3], shape_[2] * shape_[3], shape_[3], 1}};
-  }
-
- private:
-  Buffer<std::byte> bytes_;
-  ElementType type_ = ElementType::kF32;
-  Shape4 shape_;
-};
-
-HeldTensor Required(const SafetensorsFile& file, std::string_view name) {
-  const StoredTensor* tensor = file.FindTensor(name);
-  if (tensor == nullptr) {
-    Throw(ErrorCode::kNotFound, "{}: has no tensor '{}' (attention needs q, k and v)", file.path(),
-          name);
-  }
-  return HeldTensor(file, *tensor);
-}
-
-// Nothing where the file has neither the tensor nor the one that belongs to it.
-std::optional<HeldTensor> Optional(const SafetensorsFile& file, std::string_view name,
-                                   std::string_view other) {
-  if (file.FindTensor(name) == nullptr && file.FindTensor(other) == nullptr) return std::nullopt;
-  return Required(file, name);
-}
-
-std::vector<float> Widened(const SafetensorsFile& file, const StoredTensor& tensor) {
-  if (!CanDequantize(tensor.type)) {
-    Throw(ErrorCode::kUnsupported, "{}: tensor {} is {}, which is no type of numbers known here",
-          file.path(), tensor.name, TensorTypeName(tensor.type));
-  }
-  std::vector<float> values(tensor.elements());
-  DequantizeRow(tensor.type, tensor.bytes.data(), values);
-  return values;
-}
 
 // A bias right-aligned to [B, H, N, M]; three axes would fit [B, N, M] and [H, N, M].
 struct Bias {
@@ -114,12 +45,12 @@ Bias ReadBias(const SafetensorsFile& file) {
 // Every tensor of a call.
 struct Call {
   Call(const SafetensorsFile& file, const AttendFileOptions& given, const AttentionSpec& spec)
-      : query(Required(file, "q")),
-        key(Required(file, "k")),
-        value(Required(file, "v")),
-        extra_key(Optional(file, "extra_k", "extra_v")),
-        extra_value(Optional(file, "extra_v", "extra_k")),
-        dout(Optional(file, "dout", "dout")),
+      : query(RequiredTensor(file, "q")),
+        key(RequiredTensor(file, "k")),
+        value(RequiredTensor(file, "v")),
+        extra_key(OptionalTensor(file, "extra_k", "extra_v")),
+        extra_value(OptionalTensor(file, "extra_v", "extra_k")),
+        dout(OptionalTensor(file, "dout", "dout")),
         bias(ReadBias(file)) {
     const std::int64_t heads = query.shape()[1];
     options = {.head_patterns = HeadPatterns(spec, 0, heads),
@@ -141,6 +72,19 @@ MutableTensorRef<4> RefTo(std::vector<float>& values, const Shape4& shape) {
   return DenseRef(values.data(), {shape[0], shape[1], shape[2], shape[3]});
 }
 
+// Stored weights, where a bias by relative position or the caller asks for them.
+std::optional<AttendWindows> WindowsOf(const SafetensorsFile& file, const AttentionSpec& spec,
+                                       const AttendFileOptions& given, const Call& call) {
+  if (!given.weights && file.FindTensor("rpb") == nullptr) return std::nullopt;
+  if (given.soft_cap > 0 || given.alibi || call.bias.view.data != nullptr ||
+      !call.options.sinks.empty()) {
+    Throw(ErrorCode::kUnsupported,
+          "{}: stored weights (of an rpb, or asked for) go with no soft cap, ALiBi, bias or sink",
+          file.path());
+  }
+  return AttendWindows(file, spec, given.scale, call.query.shape()[1]);
+}
+
 // Merges what every row gets from the extra keys into a result; the sinks are in `result` already.
 void AddExtraKeys(Context& context, const Call& call, AttentionScratch& scratch,
                   AttendFileResult& result) {
@@ -154,47 +98,41 @@ void AddExtraKeys(Context& context, const Call& call, AttentionScratch& scratch,
                  MakeView(result.out.data(), b * h * n, d), MakeView(result.lse.data(), b * h * n));
 }
 
-NamedTensor GradientOf(std::string name, const Shape4& shape) {
-  return {std::move(name),
-          {shape.begin(), shape.end()},
-          std::vector<float>(shape[0] * shape[1] * shape[2] * shape[3])};
-}
-
-MutableTensorRef<4> RefTo(NamedTensor& tensor) {
-  Shape4 shape;
-  std::copy(tensor.shape.begin(), tensor.shape.end(), shape.begin());
-  return RefTo(tensor.values, shape);
-}
-
 // Each set of keys by a call of its own, with the out and lse of all; queries get the sum.
-void AddGradients(Context& context, const Call& call, AttentionScratch& scratch,
-                  AttendFileResult& result) {
+void AddGradients(Context& context, const Call& call, std::optional<AttendWindows>& windows,
+                  AttentionScratch& scratch, AttendFileResult& result) {
   const auto [b, h, n, d] = result.shape;
   const AttentionBackwardInputs inputs{{call.query.ref(), call.key.ref(), call.value.ref()},
                                        DenseRef(std::as_const(result.out).data(), {b, h, n, d}),
                                        MakeView(result.lse.data(), b, h, n),
                                        call.dout->ref()};
-  NamedTensor dq = GradientOf("dq", call.query.shape());
-  NamedTensor dk = GradientOf("dk", call.key.shape());
-  NamedTensor dv = GradientOf("dv", call.value.shape());
-  NamedTensor dsink{"d_sink", {h}, std::vector<float>(call.options.sinks.size())};
-  AttentionGradients gradients{RefTo(dq), RefTo(dk), RefTo(dv)};
+  NamedTensor dq("dq", call.query.shape()), dk("dk", call.key.shape());
+  NamedTensor dv("dv", call.value.shape());
+  NamedTensor dsink("d_sink", std::vector<std::int64_t>{std::ssize(call.options.sinks)});
+  AttentionGradients gradients{dq.ref(), dk.ref(), dv.ref()};
   if (!dsink.values.empty()) gradients.dsinks = MakeView(dsink.values.data(), h);
-  AttentionBackward(context, inputs, call.options, scratch, gradients);
+  if (windows) {
+    windows->Backward(context, inputs, gradients);
+  } else {
+    AttentionBackward(context, inputs, call.options, scratch, gradients);
+  }
+  std::vector<NamedTensor> more;
   if (call.extra_key) {
     NamedTensor dq_extra = dq;
-    NamedTensor dk_extra = GradientOf("d_extra_k", call.extra_key->shape());
-    NamedTensor dv_extra = GradientOf("d_extra_v", call.extra_value->shape());
+    NamedTensor dk_extra("d_extra_k", call.extra_key->shape());
+    NamedTensor dv_extra("d_extra_v", call.extra_value->shape());
     AttentionBackwardInputs extra = inputs;
     extra.forward.key = call.extra_key->ref();
     extra.forward.value = call.extra_value->ref();
     AttentionBackward(context, extra, call.extra_options, scratch,
-                      {RefTo(dq_extra), RefTo(dk_extra), RefTo(dv_extra)});
+                      {dq_extra.ref(), dk_extra.ref(), dv_extra.ref()});
     for (std::size_t i = 0; i < dq.values.size(); ++i) dq.values[i] += dq_extra.values[i];
-    result.gradients = {std::move(dk_extra), std::move(dv_extra)};
+    more = {std::move(dk_extra), std::move(dv_extra)};
   }
-  result.gradients.insert(result.gradients.begin(), {dq, dk, dv});
-  if (!dsink.values.empty()) result.gradients.push_back(std::move(dsink));
+  if (!dsink.values.empty()) more.push_back(std::move(dsink));
+  if (windows && windows->bias_gradient()) more.push_back(*windows->bias_gradient());
+  result.gradients = {std::move(dq), std::move(dk), std::move(dv)};
+  std::move(more.begin(), more.end(), std::back_inserter(result.gradients));
 }
 
 }  // namespace
@@ -223,11 +161,19 @@ AttendFileResult AttendFile(Context& context, const SafetensorsFile& file,
   }
   result.out.resize(batches * heads * rows * result.shape[3]);
   result.lse.resize(batches * heads * rows);
+  const AttentionInputs inputs{call.query.ref(), call.key.ref(), call.value.ref()};
+  const AttentionOutputs outputs{RefTo(result.out, result.shape),
+                                 MakeView(result.lse.data(), batches, heads, rows)};
   AttentionScratch scratch;
-  Attention(context, {call.query.ref(), call.key.ref(), call.value.ref()}, call.options, scratch,
-            {RefTo(result.out, result.shape), MakeView(result.lse.data(), batches, heads, rows)});
+  std::optional<AttendWindows> windows = WindowsOf(file, spec, given, call);
+  if (windows) {
+    windows->Forward(context, inputs, outputs);
+    result.weights = windows->weights();
+  } else {
+    Attention(context, inputs, call.options, scratch, outputs);
+  }
   if (call.extra_key) AddExtraKeys(context, call, scratch, result);
-  if (call.dout) AddGradients(context, call, scratch, result);
+  if (call.dout) AddGradients(context, call, windows, scratch, result);
   return result;
 }
 

@@ -10,6 +10,7 @@
 #include "base/context.h"
 #include "format/safetensors.h"
 #include "mechanisms/spec.h"
+#include "runtime/attend_tensors.h"
 
 namespace foveate {
 
@@ -17,21 +18,18 @@ struct AttendFileOptions {
   std::optional<float> scale;  // none: 1 / sqrt(D)
   float soft_cap = 0;          // 0: none
   bool alibi = false;          // the slopes of the ALiBi paper for H heads
-};
-
-// A tensor of floats, row-major, as it is written to a file.
-struct NamedTensor {
-  std::string name;
-  std::vector<std::int64_t> shape;
-  std::vector<float> values;
+  bool weights = false;        // store them: neighborhoods only, without any of the two above
 };
 
 struct AttendFileResult {
   std::array<std::int64_t, 4> shape{};  // [B, H, N, Dv]
   std::vector<float> out;
   std::vector<float> lse;  // [B, H, N]
-  // With dout: dq, dk and dv, and d_sink, d_extra_k, d_extra_v where their tensors are; shaped
-  // [B, ...] like q, k, v, sink, extra_k, extra_v.
+  // logits and probs [B, H, N, K], where they are stored: scores, with their bias, and weights of
+  // the K keys in the window of each row (mechanisms/neighborhood_windows.h).
+  std::vector<NamedTensor> weights;
+  // With dout: dq, dk and dv, and d_sink, d_extra_k, d_extra_v, drpb where their tensors are;
+  // shaped [B, ...] like q, k, v, sink, extra_k, extra_v, rpb.
   std::vector<NamedTensor> gradients;
 };
 
@@ -41,6 +39,8 @@ struct AttendFileResult {
 //            non-zero where a row may attend
 //   sink     [H], logits without values
 //   extra_k, extra_v [B, Hkv, E, D or Dv], keys that every row sees besides
+//   rpb      [H, 2 window - 1, ...], a bias by relative position of a neighborhood, whose weights
+//            are stored then
 //   dout     [B, H, N, Dv], the gradient of some loss by out: the result has the gradients by the
 //            other tensors (but the bias)
 // Throws Error: kNotFound for a missing tensor, kInvalidArgument and kUnsupported naming tensor and

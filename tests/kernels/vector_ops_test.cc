@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 #include <vector>
@@ -80,6 +81,25 @@ TEST_P(VectorOpsTest, GatesAndCaps) {
       EXPECT_EQ(sum[i], z[i] + up[i]);
       EXPECT_EQ(scaled[i], z[i] * 0.3f);
     }
+  }
+}
+
+TEST_P(VectorOpsTest, Softmax) {
+  for (std::int64_t n : kSizes) {
+    for (const float shift : {0.0f, -1e5f, 1e5f}) {
+      std::vector<float> x = Random(n, 9);
+      for (float& value : x) value += shift;
+      if (n > 2) x[n / 2] = -INFINITY;
+      double sum = 0;
+      const double max = *std::max_element(x.begin(), x.end());
+      for (const float value : x) sum += std::exp(value - max);
+      std::vector<float> p = x;
+      ExpectClose(ops_.softmax(p.data(), n), max + std::log(sum));
+      for (std::int64_t i = 0; i < n; ++i) ExpectClose(p[i], std::exp(x[i] - max) / sum);
+    }
+    std::vector<float> hidden(n, -INFINITY);
+    EXPECT_EQ(ops_.softmax(hidden.data(), n), -INFINITY);
+    EXPECT_EQ(hidden, std::vector<float>(n, 0.0f));
   }
 }
 

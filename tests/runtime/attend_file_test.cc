@@ -22,16 +22,14 @@ class AttendFileTest : public ::testing::Test {
 
   // Random tensors; the same name and size give the same numbers.
   void Add(const std::string& name, const Shape& shape) {
-    std::int64_t count = 1;
-    for (const std::int64_t extent : shape) count *= extent;
     std::mt19937 random(std::hash<std::string>()(name));
     std::normal_distribution<float> normal;
-    NamedTensor tensor{name, shape, std::vector<float>(count)};
+    NamedTensor tensor(name, shape);
     for (float& value : tensor.values) value = normal(random);
     tensors_.push_back(std::move(tensor));
   }
 
-  AttendFileResult Attend() {
+  AttendFileResult Attend(const std::string& spec = "full", const AttendFileOptions& options = {}) {
     std::vector<StoredTensor> stored;
     for (const NamedTensor& tensor : tensors_) {
       stored.push_back(
@@ -39,7 +37,7 @@ class AttendFileTest : public ::testing::Test {
     }
     WriteSafetensors(path_, stored, {});
     const SafetensorsFile file = SafetensorsFile::Open(path_);
-    return AttendFile(context_, file, ParseAttentionSpec("full"), {});
+    return AttendFile(context_, file, ParseAttentionSpec(spec), options);
   }
 
   NamedTensor& Tensor(const std::string& name) {
@@ -95,7 +93,7 @@ TEST_F(AttendFileTest, ExtraKeysGetWhatKeysGet) {
     tensor.shape[1] = 9;
     tensor.values.insert(tensor.values.end(), extra.values.begin(), extra.values.end());
   }
-  tensors_.resize(4);
+  tensors_.erase(tensors_.begin() + 4, tensors_.end());
   const AttendFileResult together = Attend();
   for (const std::string name : {"dq", "dk", "dv"}) {
     std::vector<float> values = Gradient(apart, name).values;
@@ -109,6 +107,53 @@ TEST_F(AttendFileTest, ExtraKeysGetWhatKeysGet) {
       ASSERT_NEAR(values[i], expected[i], 2e-6) << name << " element " << i;
     }
   }
+}
+
+// Stored weights give what the fused operator gives, beside keys that every row sees too.
+TEST_F(AttendFileTest, StoredWeightsAgreeWithTheOperator) {
+  for (const char* name : {"q", "dout"}) Add(name, {2, 2, 30, 8});
+  for (const char* name : {"k", "v"}) Add(name, {2, 1, 30, 8});
+  for (const char* name : {"extra_k", "extra_v"}) Add(name, {2, 1, 3, 8});
+  const std::string spec = "neighborhood:shape=5x6,window=3x3";
+  const AttendFileResult fused = Attend(spec);
+  EXPECT_TRUE(fused.weights.empty());
+  const AttendFileResult stored = Attend(spec, {.weights = true});
+  ASSERT_EQ(stored.weights.size(), 2u);
+  EXPECT_EQ(stored.weights[1].name, "probs");
+  EXPECT_EQ(stored.weights[1].shape, (Shape{2, 2, 30, 9}));
+  const auto expect_near = [](const std::vector<float>& a, const std::vector<float>& b) {
+    ASSERT_EQ(a.size(), b.size());
+    for (std::size_t i = 0; i < a.size(); ++i) ASSERT_NEAR(a[i], b[i], 3e-6) << i;
+  };
+  expect_near(stored.out, fused.out);
+  expect_near(stored.lse, fused.lse);
+  ASSERT_EQ(stored.gradients.size(), 5u);
+  for (const NamedTensor& gradient : stored.gradients) {
+    SCOPED_TRACE(gradient.name);
+    expect_near(gradient.values, Gradient(fused, gradient.name).values);
+  }
+  Add("rpb", {2, 5, 5});
+  const AttendFileResult biased = Attend(spec);
+  EXPECT_EQ(Gradient(biased, "drpb").shape, (Shape{2, 5, 5}));
+}
+
+TEST_F(AttendFileTest, RefusesWhatStoredWeightsDoNotGoWith) {
+  for (const char* name : {"q", "k", "v"}) Add(name, {2, 30, 8});
+  const auto message = [&](const std::string& spec, const AttendFileOptions& options) {
+    try {
+      Attend(spec, options);
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string("no error");
+  };
+  const std::string spec = "neighborhood:shape=5x6,window=3x3";
+  EXPECT_NE(message("causal", {.weights = true}).find("of a neighborhood only"), std::string::npos);
+  EXPECT_NE(message(spec, {.alibi = true, .weights = true}).find("no soft cap, ALiBi"),
+            std::string::npos);
+  Add("rpb", {2, 5, 3});
+  EXPECT_NE(message(spec, {}).find("rpb has shape [2, 5, 3], expected [2, 5, 5]"),
+            std::string::npos);
 }
 
 TEST_F(AttendFileTest, RefusesAGradientOfAnotherShape) {

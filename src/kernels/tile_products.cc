@@ -1,0 +1,61 @@
+#include "kernels/tile_products.h"
+
+#include <algorithm>
+
+#include "kernels/isa_dispatch.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/tile_products.cc"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+#include "kernels/attention_gemm-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace foveate::HWY_NAMESPACE {
+namespace {
+
+inline constexpr std::int64_t kTilePanel = kPageKeys * kPanel;
+
+HWY_INLINE std::int64_t BlockSize(std::int64_t first, std::int64_t end) {
+  return std::min<std::int64_t>(kBlockRows, end - first);
+}
+
+void Scores(std::int64_t rows, std::int64_t dim, const float* queries, const float* keys,
+            float* tile) {
+  for (std::int64_t row = 0; row < rows; row += kBlockRows) {
+    GemmRows(BlockSize(row, rows), QueryBlock{queries + row * dim, dim},
+             PanelSource{keys, dim * kPanel}, {tile + row * kPageKeys, kPageKeys, dim, false}, 0,
+             kPageKeys);
+  }
+}
+
+void AddRows(std::int64_t rows, const float* tile, const float* panels, std::int64_t width,
+             float* to) {
+  for (std::int64_t row = 0; row < rows; row += kBlockRows) {
+    GemmRows(BlockSize(row, rows), TileRows{tile + row * kPageKeys},
+             PanelSource{panels, kTilePanel}, {to + row * width, width, kPageKeys, true}, 0, width);
+  }
+}
+
+void AddKeys(std::int64_t rows, const float* tile, const float* panels, std::int64_t width,
+             float* to) {
+  for (std::int64_t key = 0; key < kPageKeys; key += kBlockRows) {
+    GemmRows(BlockSize(key, kPageKeys), TileColumns{tile + key}, PanelSource{panels, kTilePanel},
+             {to + key * width, width, rows, true}, 0, width);
+  }
+}
+
+}  // namespace
+
+constexpr TileProducts kTileProducts = {.scores = Scores, .add_rows = AddRows, .add_keys = AddKeys};
+
+}  // namespace foveate::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace foveate {
+
+const TileProducts& TileProductsFor(Isa isa) { return FOVEATE_TABLE_FOR(isa, kTileProducts); }
+
+}  // namespace foveate
+#endif
