@@ -70,6 +70,25 @@ struct GeluTanhGateOp {
   }
 };
 
+// x times the normal distribution's share below x. With t = 1 / (1 + p |z|) and z = x / sqrt(2),
+// the share above |z| is a polynomial of t times e^(-z^2) / 2 (Abramowitz and Stegun, 7.1.26).
+struct GeluOp {
+  HWY_INLINE V operator()(V x, V) const {
+    const D d;
+    const V z = hn::Mul(hn::Abs(x), hn::Set(d, 0.70710678f));
+    const V one = hn::Set(d, 1.0f);
+    const V t = hn::Div(one, hn::MulAdd(z, hn::Set(d, 0.3275911f), one));
+    V above = hn::Set(d, 1.061405429f / 2);
+    above = hn::MulAdd(above, t, hn::Set(d, -1.453152027f / 2));
+    above = hn::MulAdd(above, t, hn::Set(d, 1.421413741f / 2));
+    above = hn::MulAdd(above, t, hn::Set(d, -0.284496736f / 2));
+    above = hn::MulAdd(above, t, hn::Set(d, 0.254829592f / 2));
+    above = hn::Mul(hn::Mul(above, t), hn::Exp(d, hn::Neg(hn::Mul(z, z))));
+    const V share = hn::IfThenElse(hn::Lt(x, hn::Zero(d)), above, hn::Sub(one, above));
+    return hn::Mul(x, share);
+  }
+};
+
 struct AddOp {
   HWY_INLINE V operator()(V x, V y) const { return hn::Add(x, y); }
 };
@@ -91,6 +110,7 @@ void SiluGate(float* gate, const float* up, std::int64_t n) { Combine(gate, up, 
 void GeluTanhGate(float* gate, const float* up, std::int64_t n) {
   Combine(gate, up, n, GeluTanhGateOp());
 }
+void Gelu(float* x, std::int64_t n) { Combine(x, x, n, GeluOp()); }
 void Add(float* x, const float* y, std::int64_t n) { Combine(x, y, n, AddOp()); }
 void Scale(float* x, float factor, std::int64_t n) { Combine(x, x, n, ScaleOp{factor}); }
 void SoftCap(float* x, float cap, std::int64_t n) { Combine(x, x, n, SoftCapOp{cap}); }
@@ -122,6 +142,24 @@ void RmsNorm(const float* x, const float* weight, float epsilon, std::int64_t n,
     hn::StoreU(hn::Mul(hn::Mul(hn::LoadU(d, x + i), scale), hn::LoadU(d, weight + i)), d, out + i);
   }
   for (; i < n; ++i) out[i] = x[i] * factor * weight[i];
+}
+
+float Sum(const float* x, std::int64_t n) {
+  const D d;
+  const std::int64_t lanes = hn::Lanes(d);
+  V sum = hn::Zero(d);
+  for (std::int64_t i = 0; i < n; i += lanes) {
+    sum = hn::Add(sum, i + lanes <= n ? hn::LoadU(d, x + i) : LoadTail(x + i, n - i));
+  }
+  return hn::GetLane(hn::SumOfLanes(d, sum));
+}
+
+void LayerNorm(const float* x, const float* weight, const float* bias, float epsilon,
+               std::int64_t n, float* out) {
+  const float mean = Sum(x, n) / static_cast<float>(n);
+  for (std::int64_t i = 0; i < n; ++i) out[i] = x[i] - mean;
+  const float factor = 1 / std::sqrt(SumOfSquares(out, n) / static_cast<float>(n) + epsilon);
+  for (std::int64_t i = 0; i < n; ++i) out[i] = out[i] * factor * weight[i] + bias[i];
 }
 
 float Softmax(float* x, std::int64_t n) {
@@ -178,10 +216,12 @@ void RotateAdjacent(float* x, const float* cosine, const float* sine, std::int64
 
 constexpr VectorOps kVectorOps = {
     .rms_norm = RmsNorm,
+    .layer_norm = LayerNorm,
     .rotate_adjacent = RotateAdjacent,
     .rotate_halves = RotateHalves,
     .silu_gate = SiluGate,
     .gelu_tanh_gate = GeluTanhGate,
+    .gelu = Gelu,
     .add = Add,
     .scale = Scale,
     .soft_cap = SoftCap,

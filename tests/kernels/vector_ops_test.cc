@@ -42,6 +42,36 @@ TEST_P(VectorOpsTest, RmsNorm) {
   }
 }
 
+TEST_P(VectorOpsTest, LayerNorm) {
+  for (std::int64_t n : kSizes) {
+    auto x = Random(n, 3);
+    for (float& value : x) value += 50;  // the mean matters
+    const auto weight = Random(n, 2), bias = Random(n, 2);
+    double mean = 0, variance = 0;
+    for (float value : x) mean += value / double(n);
+    for (float value : x) variance += (value - mean) * (value - mean) / double(n);
+    std::vector<float> out = x;
+    ops_.layer_norm(out.data(), weight.data(), bias.data(), 1e-5f, n, out.data());
+    for (std::int64_t i = 0; i < n; ++i) {
+      ExpectClose(out[i], (x[i] - mean) / std::sqrt(variance + 1e-5) * weight[i] + bias[i],
+                  n > 1 ? 3e-5 : 1e-2);
+    }
+  }
+}
+
+TEST_P(VectorOpsTest, Gelu) {
+  std::vector<float> x;
+  for (float value = -9; value < 9; value += 1.0f / 256) x.push_back(value);
+  x.insert(x.end(), {-1e30f, -60, 60, 1e30f});
+  std::vector<float> y = x;
+  ops_.gelu(y.data(), std::ssize(y));
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const double v = x[i];
+    const double expected = v / 2 * std::erfc(-v * std::sqrt(0.5));
+    EXPECT_NEAR(y[i], expected, 2e-7 * (1 + std::abs(v))) << v;
+  }
+}
+
 TEST_P(VectorOpsTest, Rotations) {
   for (std::int64_t pairs : kSizes) {
     const auto x = Random(2 * pairs, 3), angle = Random(pairs, 4);
