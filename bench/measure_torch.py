@@ -9,13 +9,14 @@ compare_attention makes them) that it reads as a line of standard input, until t
 
     {"pairs": attended by one head, "seconds": [of each repetition]}   or   {"skipped": "why"}
 
-What is measured: scaled_dot_product_attention, two matrix products with a softmax between them, or
-flex_attention after torch.compile with a block mask that was made before, on tensors [1, H, N, D]
-of normal numbers, without gradients.
+What is measured: scaled_dot_product_attention, two matrix products with a softmax between them,
+flex_attention after torch.compile with a block mask that was made before, or NATTEN's neighborhood
+attention, on tensors [1, H, N, D] of normal numbers, without gradients.
 """
 
 import argparse
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -73,7 +74,39 @@ def block_sparse(bq, bk, tiles):
     return lambda b, h, i, j: attended[i // bq, j // bk]
 
 
-MASKS = {mask.__name__: mask for mask in (window, power, document_causal, block_sparse)}
+def axes(value, count):
+    """The numbers of a parameter, one for each axis."""
+    numbers = value.flatten().tolist() if torch.is_tensor(value) else [value]
+    return numbers * count if len(numbers) == 1 else numbers
+
+
+def grid(shape, window, stride=1, dilation=1):
+    """(length, window, stride, dilation) of each axis; none is causal here."""
+    lengths = axes(shape, 1)
+    others = (axes(value, len(lengths)) for value in (window, stride, dilation))
+    return list(zip(lengths, *others))
+
+
+def neighborhood(**parameters):
+    def attends(b, h, i, j):
+        seen = True
+        for length, window, stride, dilation in reversed(grid(**parameters)):
+            x, y = i % length, j % length
+            i, j = i // length, j // length
+            group, member = x % dilation, x // dilation
+            members = (length - group + dilation - 1) // dilation
+            leader = torch.minimum(member // stride * stride + stride // 2, members - 1)
+            begin = torch.minimum((leader - window // 2).clamp(min=0), members - window)
+            at = y // dilation
+            seen = seen & (y % dilation == group) & (at >= begin) & (at < begin + window)
+        return seen
+
+    return attends
+
+
+MASKS = {
+    mask.__name__: mask for mask in (window, power, document_causal, block_sparse, neighborhood)
+}
 
 
 def count_pairs(attends, queries, keys):
@@ -106,8 +139,8 @@ class CellRun:
 
         self.tensors = tensor(heads, queries), tensor(kv_heads, keys), tensor(kv_heads, keys)
         self.gqa = heads != kv_heads
-        make = {"sdpa": self.make_sdpa, "gemms": self.make_gemms, "flex": self.make_flex}
-        self.pairs, self.call = make[cell["call"]](cell, queries, keys)
+        make = getattr(self, f"make_{cell['call']}")
+        self.pairs, self.call = make(cell, queries, keys)
 
     def make_sdpa(self, cell, queries, keys):
         causal = cell["attention"] == "causal"
@@ -142,6 +175,21 @@ class CellRun:
             first_line = str(error).partition("\n")[0]
             raise Skip(f"torch.compile failed: {type(error).__name__}: {first_line}") from error
         return count_pairs(attends, queries, keys), call
+
+    def make_natten(self, cell, queries, keys):
+        """As installed, on tensors [1, *shape, H, D]; by default it compiles nothing."""
+        import natten
+
+        sizes = grid(**parse_spec(cell["attention"])[1])
+        shape, window, stride, dilation = (tuple(values) for values in zip(*sizes))
+        call = {1: natten.na1d, 2: natten.na2d, 3: natten.na3d}[len(shape)]
+        tensors = [
+            tensor.transpose(1, 2).reshape(1, *shape, -1, cell["dim"]).contiguous()
+            for tensor in self.tensors
+        ]
+        return keys * math.prod(window), lambda: call(
+            *tensors, kernel_size=window, stride=stride, dilation=dilation
+        )
 
     def seconds(self):
         begin = time.perf_counter()

@@ -244,6 +244,25 @@ std::vector<Measured> Measure(const Flags& flags, const std::vector<Neighborhood
   return measured;
 }
 
+// Speed-ups, predicted and measured, beside their bounds.
+LineChart ChartOf(const Flags& flags, std::vector<Measured> all) {
+  std::sort(all.begin(), all.end(), [](const Measured& a, const Measured& b) {
+    return a.plan.WorstBound() < b.plan.WorstBound();
+  });
+  ChartLine bound{"bound", {}}, predicted{"predicted", {}}, measured{"measured", {}};
+  for (const Measured& m : all) {
+    const double x = m.plan.WorstBound();
+    bound.points.emplace_back(x, x);
+    predicted.points.emplace_back(x, m.timing.dense / m.timing.predicted);
+    measured.points.emplace_back(x, m.timing.speedup);
+  }
+  return {.title = fmt::format("{} heads of {}, settings by their bound", flags.bench.heads,
+                               flags.bench.dim),
+          .x_label = "bound of the speed-up over dense attention",
+          .y_label = "speed-up",
+          .lines = {bound, predicted, measured}};
+}
+
 OrderedJson MeasuredJson(const Measured& measured) {
   return {{"spec", measured.plan.grid.SpecText()},
           {"operator_tile", measured.with_operator.tiles.key},
@@ -252,47 +271,49 @@ OrderedJson MeasuredJson(const Measured& measured) {
           {"predicted_seconds", measured.timing.predicted},
           {"measured_seconds", measured.timing.measured},
           {"dense_seconds", measured.timing.dense},
-          {"speedup", measured.timing.speedup}};
+          {"speedup", measured.timing.speedup},
+          {"permutation_share", measured.timing.permutation}};
 }
 
 void PrintMeasured(const Flags& flags, const std::vector<Measured>& all) {
   fmt::print("\n{} heads of {}, beside dense attention (of 1/16 of its rows)\n", flags.bench.heads,
              flags.bench.dim);
-  fmt::print("{:<11} {:<9} {:<9} {:>7} {:>8} {:>10} {:>10} {:>10} {:>7} {:>8} {:>9}\n", "shape",
-             "window", "stride", "tile", "dense", "predicted", "measured", "predicted/", "speed-up",
-             "of bound", "of tiles'");
+  fmt::print("{:<11} {:<9} {:<9} {:>7} {:>8} {:>10} {:>10} {:>10} {:>7} {:>8} {:>9} {:>7}\n",
+             "shape", "window", "stride", "tile", "dense", "predicted", "measured", "predicted/",
+             "speed-up", "of bound", "of tiles'", "permut.");
   for (const Measured& m : all) {
     const NeighborhoodTiming& t = m.timing;
     fmt::print(
         "{:<11} {:<9} {:<9} {:>7} {:>6.2f} s {:>8.3f} s {:>8.3f} s {:>10.2f} {:>7.2f} {:>8.2f} "
-        "{:>9.2f}\n",
+        "{:>9.2f} {:>6.1f}%\n",
         m.plan.grid.ShapeText(), WindowText(m.plan.grid), StrideText(m.plan.grid),
         fmt::format("{}", fmt::join(m.with_operator.tiles.key, "x")), t.dense, t.predicted,
         t.measured, t.predicted / t.measured, t.speedup, t.speedup / m.plan.WorstBound(),
-        t.speedup / m.with_operator.WorstBound());
+        t.speedup / m.with_operator.WorstBound(), 100 * t.permutation);
   }
 }
 
 int Plan(const Flags& flags) {
   const std::vector<NeighborhoodPlan> plans = PlansOf(flags);
-  if (!flags.chart.empty()) WriteLineChart(flags.chart, ChartOf(plans.front()));
+  if (!flags.json) PrintPlans(flags, plans);
   std::vector<Measured> measured;
-  if (flags.json) {
-    OrderedJson object = {{"plans", OrderedJson::array()}};
-    for (const NeighborhoodPlan& plan : plans) object["plans"].push_back(PlanJson(flags, plan));
-    if (flags.measure) {
-      object["heads"] = flags.bench.heads;
-      object["dim"] = flags.bench.dim;
-      object["measured"] = OrderedJson::array();
-      for (const Measured& m : Measure(flags, plans)) {
-        object["measured"].push_back(MeasuredJson(m));
-      }
-    }
-    PrintJson(object);
+  if (flags.measure) measured = Measure(flags, plans);
+  if (!flags.chart.empty()) {
+    WriteLineChart(flags.chart, flags.measure ? ChartOf(flags, measured) : ChartOf(plans.front()));
+  }
+  if (!flags.json) {
+    if (flags.measure) PrintMeasured(flags, measured);
     return kExitOk;
   }
-  PrintPlans(flags, plans);
-  if (flags.measure) PrintMeasured(flags, Measure(flags, plans));
+  OrderedJson object = {{"plans", OrderedJson::array()}};
+  for (const NeighborhoodPlan& plan : plans) object["plans"].push_back(PlanJson(flags, plan));
+  if (flags.measure) {
+    object["heads"] = flags.bench.heads;
+    object["dim"] = flags.bench.dim;
+    object["measured"] = OrderedJson::array();
+    for (const Measured& m : measured) object["measured"].push_back(MeasuredJson(m));
+  }
+  PrintJson(object);
   return kExitOk;
 }
 
@@ -305,7 +326,8 @@ those that the operator can use.
 
 --measure times the best settings beside dense attention; the prediction comes from a few other
 grids that are timed first. `of bound` is the share of the bound that is reached, `of tiles'` that
-of the operator's own tiles.
+of the operator's own tiles, `permut.` what putting the tokens in the order of tiles and back adds to
+the time.
 
 Examples:
   foveate plan neighborhood --shape 30x48x80 --window 18x24x24
@@ -338,7 +360,8 @@ void AddNeighborhoodVerb(CLI::App& plan, Work& work) {
       ->check(CLI::Range(1, 512));
   verb->add_option("--reps", flags->bench.repetitions, "measured repetitions (default 3)")
       ->check(CLI::Range(1, 1000));
-  verb->add_option("-o,--output", flags->chart, "draw bounds against windows: FILE.svg");
+  verb->add_option("-o,--output", flags->chart,
+                   "draw bounds against windows, or with --measure speed-ups: FILE.svg");
   AddMachineOptions(*verb, flags->machine);
   verb->add_flag("--json", flags->json, "print one JSON object");
   verb->callback([flags, &work] { work = [flags] { return Plan(*flags); }; });

@@ -389,8 +389,9 @@ void PackQuery(std::int64_t row, std::int64_t dim, const float* query, double sc
   for (std::int64_t d = 0; d < dim; ++d) to[d * kTileRows] = static_cast<float>(query[d] * scale);
 }
 
-constexpr AttentionKernels kAttentionKernels = {
-    StoreKey, StoreValue, WidenRow, PackKeys, PackValues, PackQuery, AttendStep, Merge, Normalise};
+constexpr AttentionKernels kAttentionKernels = {kBlockRows, StoreKey,   StoreValue, WidenRow,
+                                                PackKeys,   PackValues, PackQuery,  AttendStep,
+                                                Merge,      Normalise};
 
 }  // namespace foveate::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

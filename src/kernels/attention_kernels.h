@@ -79,6 +79,9 @@ struct AttentionStep {
 };
 
 struct AttentionKernels {
+  // Rows of a block: of a partial tile it computes the panels of keys that one of its rows sees.
+  std::int64_t block_rows;
+
   // Writes one position, column = position % 64, of a page's keys or values. Rows are padded with
   // zeros to a multiple of kPanel.
   void (*store_key)(const PageLayout& layout, std::byte* block, std::int64_t column,

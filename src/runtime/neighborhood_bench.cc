@@ -8,6 +8,7 @@
 
 #include "attention/attention.h"
 #include "base/checked.h"
+#include "kernels/attention_kernels.h"
 #include "mechanisms/spec.h"
 #include "runtime/attention_bench.h"
 
@@ -15,7 +16,6 @@ namespace foveate {
 namespace {
 
 constexpr std::int64_t kDenseShare = 16;  // dense attention is measured on one row in so many
-constexpr std::int64_t kBlockRows = 6;  // that the kernel takes at a time, skipping what none sees
 constexpr std::int64_t kPanelKeys = 16;
 
 using Work = std::array<double, NeighborhoodCosts::kTerms>;
@@ -25,11 +25,12 @@ PatternPtr PatternOf(const NeighborhoodGrid& grid) {
 }
 
 // Panels of keys that blocks of rows compute of a partial tile.
-double PanelsOfTile(const Schedule& schedule, Range rows, std::int64_t tile) {
+double PanelsOfTile(const Schedule& schedule, Range rows, std::int64_t tile,
+                    std::int64_t block_rows) {
   double panels = 0;
-  for (std::int64_t first = rows.begin; first < rows.end; first += kBlockRows) {
+  for (std::int64_t first = rows.begin; first < rows.end; first += block_rows) {
     std::uint64_t seen = 0;
-    for (std::int64_t row = first; row < std::min(first + kBlockRows, rows.end); ++row) {
+    for (std::int64_t row = first; row < std::min(first + block_rows, rows.end); ++row) {
       seen |= schedule.pattern().Bits(schedule.shape(), row, tile * kTileKeys);
     }
     if (seen == 0) continue;
@@ -40,15 +41,15 @@ double PanelsOfTile(const Schedule& schedule, Range rows, std::int64_t tile) {
 }
 
 // Of one head: panels of scores and values; tiles that need a mask; tiles visited; tokens moved.
-Work WorkOf(const NeighborhoodGrid& grid) {
+Work WorkOf(const NeighborhoodGrid& grid, std::int64_t block_rows) {
   const Schedule schedule = OrderedSchedule(PatternOf(grid), {grid.tokens(), grid.tokens()});
   Work work{};
   for (const ScheduleItem& item : schedule.items()) {
-    const auto blocks = static_cast<double>(DivideUp(item.rows.size(), kBlockRows));
+    const auto blocks = static_cast<double>(DivideUp(item.rows.size(), block_rows));
     for (const TileRun& run : schedule.runs(item)) {
       for (std::int64_t tile = run.begin; tile < run.end; ++tile) {
-        work[0] +=
-            run.partial ? PanelsOfTile(schedule, item.rows, tile) : blocks * kTileKeys / kPanelKeys;
+        work[0] += run.partial ? PanelsOfTile(schedule, item.rows, tile, block_rows)
+                               : blocks * kTileKeys / kPanelKeys;
         work[1] += run.partial;
         work[2] += 1;
       }
@@ -94,17 +95,24 @@ class Bench {
     const PatternPtr pattern = PatternOf(grid);
     const std::int64_t tokens = grid.tokens(), rows = DivideUp(tokens, kDenseShare);
     const double scale = static_cast<double>(tokens) / static_cast<double>(rows);
-    std::vector<double> seconds, dense, speedups;
+    const std::shared_ptr<const TokenOrder> order = pattern->Order({tokens, tokens});
+    std::vector<double> seconds, dense, speedups, overheads;
     for (int i = -1; i < options_.repetitions; ++i) {
       Say(grid);
       const double of_dense = scale * Run(nullptr, tokens, rows);
       const double of_grid = Run(pattern, tokens, tokens);
+      const std::int64_t places = order == nullptr ? tokens : std::ssize(order->tokens);
+      const double in_order = order == nullptr ? of_grid : Run(order->pattern, places, places);
       if (i < 0) continue;
+      overheads.push_back(of_grid / in_order - 1);
       dense.push_back(of_dense);
       seconds.push_back(of_grid);
       speedups.push_back(of_dense / of_grid);
     }
-    return {.measured = Median(seconds), .dense = Median(dense), .speedup = Median(speedups)};
+    return {.measured = Median(seconds),
+            .dense = Median(dense),
+            .speedup = Median(speedups),
+            .permutation = Median(overheads)};
   }
 
  private:
@@ -114,7 +122,7 @@ class Bench {
 
   void Prepare(std::int64_t tokens) {
     const std::int64_t count = options_.heads * tokens * options_.dim;
-    if (std::ssize(query_) == count) return;
+    if (std::ssize(query_) >= count) return;
     std::mt19937 random(1);
     std::uniform_real_distribution<float> uniform(-1, 1);
     for (std::vector<float>* tensor : {&query_, &key_, &value_}) {
@@ -147,11 +155,12 @@ std::vector<NeighborhoodGrid> CalibrationGrids() {
 }  // namespace
 
 // Least squares of relative errors by descent along one cost after the other, none below zero.
-NeighborhoodCosts::NeighborhoodCosts(Context& context, const NeighborhoodBenchOptions& options) {
+NeighborhoodCosts::NeighborhoodCosts(Context& context, const NeighborhoodBenchOptions& options)
+    : block_rows_(AttentionKernelsFor(context.isa()).block_rows) {
   Bench bench(context, options);
   std::vector<Work> shares;  // of the measured time, per second of cost
   for (const NeighborhoodGrid& grid : CalibrationGrids()) {
-    Work& share = shares.emplace_back(WorkOf(grid));
+    Work& share = shares.emplace_back(WorkOf(grid, block_rows_));
     const double seconds = bench.Measure(grid);
     for (double& term : share) term /= seconds;
   }
@@ -170,7 +179,7 @@ NeighborhoodCosts::NeighborhoodCosts(Context& context, const NeighborhoodBenchOp
 }
 
 double NeighborhoodCosts::Predict(const NeighborhoodGrid& grid) const {
-  const Work work = WorkOf(grid);
+  const Work work = WorkOf(grid, block_rows_);
   double seconds = 0;
   for (int term = 0; term < kTerms; ++term) seconds += work[term] * seconds_[term];
   return seconds;
