@@ -61,7 +61,9 @@ void MappedFile::Release(std::span<const std::byte> part) const {
   const auto begin = reinterpret_cast<std::uintptr_t>(part.data());
   const std::uintptr_t first = (begin + page - 1) / page * page;
   const std::uintptr_t last = (begin + part.size()) / page * page;
-  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+  if (first >= last) return;
+  std::byte* pages = const_cast<std::byte*>(part.data()) + (first - begin);
+  madvise(pages, last - first, MADV_DONTNEED);
 }
 
 }  // namespace foveate

@@ -2,8 +2,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <iterator>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
+#include "base/log.h"
 #include "base/throw.h"
 #include "cli/model_options.h"
 #include "cli/output.h"
@@ -30,6 +34,16 @@ StoredTensor FloatTensor(std::string name, std::vector<std::int64_t> shape,
   return {std::move(name), TensorType::kF32, std::move(shape), std::as_bytes(std::span(values))};
 }
 
+// A misspelt name must not cost an option.
+void WarnOfUnknown(const SafetensorsFile& file) {
+  static constexpr std::string_view kKnown[] = {"q",       "k",       "v",   "bias", "sink",
+                                                "extra_k", "extra_v", "rpb", "dout"};
+  for (const StoredTensor& tensor : file.tensors()) {
+    if (std::find(std::begin(kKnown), std::end(kKnown), tensor.name) != std::end(kKnown)) continue;
+    Warn("{}: tensor {} is none that attention knows, and not used", file.path(), tensor.name);
+  }
+}
+
 int AttendVerb(const Flags& flags) {
   if (flags.soft_cap && !(*flags.soft_cap > 0)) {
     Throw(ErrorCode::kInvalidArgument, "--softcap: {}, expected a number above 0", *flags.soft_cap);
@@ -37,6 +51,7 @@ int AttendVerb(const Flags& flags) {
   const AttentionSpec spec = ParseAttentionSpec(flags.attention);
   const std::unique_ptr<Context> context = MakeContext(flags.machine);
   const SafetensorsFile file = SafetensorsFile::Open(flags.input);
+  WarnOfUnknown(file);
   const AttendFileResult result = AttendFile(*context, file, spec,
                                              {.scale = flags.scale,
                                               .soft_cap = flags.soft_cap.value_or(0.0f),

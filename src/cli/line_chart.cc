@@ -38,9 +38,9 @@ class Scale {
   // 1, 2, 5, 10 and so on within the chart.
   std::vector<double> Ticks() const {
     std::vector<double> ticks;
-    for (double decade = 1e-3; decade < 1e7; decade *= 10) {
+    for (int decade = -3; decade < 7; ++decade) {
       for (const double digit : {1, 2, 5}) {
-        const double tick = decade * digit;
+        const double tick = digit * std::pow(10.0, decade);
         if (least_y_ <= tick * 1.0001 && tick <= most_y_ * 1.0001) ticks.push_back(tick);
       }
     }

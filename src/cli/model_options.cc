@@ -67,7 +67,7 @@ std::int64_t AffordableContext(const ModelConfig& config, DecoderOptions decoder
   if (decoder.context == kEndlessContext) return decoder.context;
   const std::int64_t needed = KvBytes(config, decoder);
   if (available <= 0 || needed <= available / 2) return config.context;
-  const double share = static_cast<double>(available / 2) / static_cast<double>(needed);
+  const double share = static_cast<double>(available) / 2 / static_cast<double>(needed);
   const auto reduced = static_cast<std::int64_t>(static_cast<double>(config.context) * share);
   const std::int64_t context = std::max<std::int64_t>(512, reduced / 256 * 256);
   Warn("the model's context of {} tokens would take {} of KV cache; using {} (set --ctx to choose)",

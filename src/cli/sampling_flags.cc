@@ -37,6 +37,7 @@ std::pair<std::int32_t, double> ParseBias(const std::string& text) {
     const bool whole = id_end == colon && (bias == "false" || bias_end == bias.size());
     if (whole && std::isfinite(value)) return {id, value};
   } catch (const std::exception&) {
+    id_end = 0;  // one of them is no number: refused below
   }
   Throw(ErrorCode::kInvalidArgument, "--logit-bias: '{}' is not of the form ID:BIAS or ID:false",
         text);

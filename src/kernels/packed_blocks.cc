@@ -168,6 +168,7 @@ void ReadTQ1_0(Bytes bytes, int part, StoredBlock& block) {
       byte += 48 + (i - 240) % 4;
       digit = (i - 240) / 4;
     }
+    // NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): digit is at most 4.
     const auto shifted = static_cast<std::uint8_t>(*byte * kPowers[digit]);
     block.codes[l] = static_cast<std::uint8_t>(shifted * 3 >> 8);
   }

@@ -73,7 +73,7 @@ Decoder::Decoder(Context& context, std::shared_ptr<const LanguageModel> model,
                  DecoderOptions options)
     : context_(context),
       model_(std::move(model)),
-      options_(Resolved(*model_, options)),
+      options_(Resolved(*model_, std::move(options))),
       ops_(VectorOpsFor(context.isa())),
       rope_(MakeRopeTables(
           model_->file, WithScaling(model_->config, options_),

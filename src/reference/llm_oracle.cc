@@ -17,6 +17,7 @@ std::string LayerName(std::int64_t layer, const char* name) {
 
 // Row `row` of a matrix, widened.
 void ReadRow(const StoredTensor& tensor, std::int64_t row, std::vector<float>& values) {
+  // NOLINTNEXTLINE(clang-analyzer-core.DivideZero): a tensor that is read has rows.
   const std::size_t row_bytes = tensor.bytes.size() / static_cast<std::size_t>(tensor.rows());
   values.resize(static_cast<std::size_t>(tensor.columns()));
   DequantizeRow(tensor.type, tensor.bytes.data() + static_cast<std::size_t>(row) * row_bytes,
@@ -196,7 +197,8 @@ void LlmOracle::PlaceHeads(Heads& heads, std::int64_t layer) const {
   const std::int64_t width = config_.heads[layer] * config_.head_dim;
   for (std::size_t i = 0; i < heads.q.size(); ++i) {
     const auto position = static_cast<std::int64_t>(i) / width;
-    const auto bucket = static_cast<double>(position / config_.temperature_length);
+    const std::int64_t whole = position / config_.temperature_length;
+    const auto bucket = static_cast<double>(whole);
     heads.q[i] *= 1 + config_.temperature_scale * std::log(1 + bucket);
   }
 }

@@ -8,12 +8,15 @@
 #include <utility>
 
 #include "attention/attention_backward.h"
+#include "attention/attention_call.h"
 #include "base/throw.h"
 #include "runtime/attend_tensors.h"
 #include "runtime/attend_windows.h"
 
 namespace foveate {
 namespace {
+
+constexpr std::int64_t kMostHeads = 65536;
 
 // A bias right-aligned to [B, H, N, M]; three axes would fit [B, N, M] and [H, N, M].
 struct Bias {
@@ -30,6 +33,9 @@ Bias ReadBias(const SafetensorsFile& file) {
           "same for all)",
           file.path(), ShapeText(tensor->shape));
   }
+  if (tensor->type != TensorType::kBool && tensor->type != TensorType::kU8) {
+    CheckFloats(file, *tensor);
+  }
   Bias bias{Widened(file, *tensor)};
   if (tensor->type == TensorType::kBool || tensor->type == TensorType::kU8) {
     for (float& value : bias.values) {
@@ -42,6 +48,27 @@ Bias ReadBias(const SafetensorsFile& file) {
   return bias;
 }
 
+std::vector<float> ReadSinks(const SafetensorsFile& file, std::int64_t heads) {
+  const StoredTensor* tensor = file.FindTensor("sink");
+  if (tensor == nullptr) return {};
+  if (tensor->shape != std::vector{heads}) {
+    Throw(ErrorCode::kInvalidArgument, "{}: sink has shape {}, expected [{}], one for each head",
+          file.path(), ShapeText(tensor->shape), heads);
+  }
+  CheckFloats(file, *tensor);
+  return Widened(file, *tensor);
+}
+
+// Of keys that every row sees: that of the others, but for their number.
+void CheckExtra(const SafetensorsFile& file, const char* name, const Shape4& extra,
+                const Shape4& other) {
+  Shape4 expected = other;
+  expected[2] = extra[2];
+  if (extra == expected) return;
+  Throw(ErrorCode::kInvalidArgument, "{}: {} has shape [{}], expected [{}, {}, E, {}]", file.path(),
+        name, fmt::join(extra, ", "), other[0], other[1], other[3]);
+}
+
 // Every tensor of a call.
 struct Call {
   Call(const SafetensorsFile& file, const AttendFileOptions& given, const AttentionSpec& spec)
@@ -52,13 +79,28 @@ struct Call {
         extra_value(OptionalTensor(file, "extra_v", "extra_k")),
         dout(OptionalTensor(file, "dout", "dout")),
         bias(ReadBias(file)) {
+    CheckInputs({query.ref(), key.ref(), value.ref()});
     const std::int64_t heads = query.shape()[1];
+    if (heads > kMostHeads) {
+      Throw(ErrorCode::kLimit, "{}: q has {} heads, expected at most {}", file.path(), heads,
+            kMostHeads);
+    }
+    if (extra_key) {
+      CheckExtra(file, "extra_k", extra_key->shape(), key.shape());
+      Shape4 values = value.shape();
+      values[2] = extra_key->shape()[2];
+      CheckExtra(file, "extra_v", extra_value->shape(), values);
+      if (extra_value->shape() != values) {
+        Throw(ErrorCode::kInvalidArgument, "{}: extra_v has {} tokens and extra_k {}", file.path(),
+              extra_value->shape()[2], values[2]);
+      }
+    }
     options = {.head_patterns = HeadPatterns(spec, 0, heads),
                .scale = given.scale,
                .soft_cap = given.soft_cap,
                .bias = bias.view};
     if (given.alibi) options.alibi_slopes = AlibiSlopes(heads);
-    if (const StoredTensor* sink = file.FindTensor("sink")) options.sinks = Widened(file, *sink);
+    options.sinks = ReadSinks(file, heads);
     extra_options = {.scale = given.scale, .soft_cap = given.soft_cap};
   }
 

@@ -17,6 +17,15 @@ std::string ShapeText(const std::vector<std::int64_t>& shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
 }
 
+void CheckFloats(const SafetensorsFile& file, const StoredTensor& tensor) {
+  if (tensor.type == TensorType::kF32 || tensor.type == TensorType::kF16 ||
+      tensor.type == TensorType::kBF16) {
+    return;
+  }
+  Throw(ErrorCode::kUnsupported, "{}: tensor {} is {}, expected F32, F16 or BF16", file.path(),
+        tensor.name, TensorTypeName(tensor.type));
+}
+
 HeldTensor::HeldTensor(const SafetensorsFile& file, const StoredTensor& tensor) {
   if (tensor.shape.size() != 3 && tensor.shape.size() != 4) {
     Throw(ErrorCode::kInvalidArgument,
@@ -26,14 +35,10 @@ HeldTensor::HeldTensor(const SafetensorsFile& file, const StoredTensor& tensor) 
   const std::size_t missing = 4 - tensor.shape.size();
   shape_.fill(1);
   for (std::size_t i = missing; i < 4; ++i) shape_[i] = tensor.shape[i - missing];
-  switch (tensor.type) {
-    case TensorType::kF32: type_ = ElementType::kF32; break;
-    case TensorType::kF16: type_ = ElementType::kF16; break;
-    case TensorType::kBF16: type_ = ElementType::kBF16; break;
-    default:
-      Throw(ErrorCode::kUnsupported, "{}: tensor {} is {}, expected F32, F16 or BF16", file.path(),
-            tensor.name, TensorTypeName(tensor.type));
-  }
+  CheckFloats(file, tensor);
+  type_ = tensor.type == TensorType::kF32   ? ElementType::kF32
+          : tensor.type == TensorType::kF16 ? ElementType::kF16
+                                            : ElementType::kBF16;
   bytes_ = Buffer<std::byte>(std::ssize(tensor.bytes));
   std::memcpy(bytes_.data(), tensor.bytes.data(), tensor.bytes.size());
 }
@@ -41,8 +46,9 @@ HeldTensor::HeldTensor(const SafetensorsFile& file, const StoredTensor& tensor) 
 HeldTensor RequiredTensor(const SafetensorsFile& file, std::string_view name) {
   const StoredTensor* tensor = file.FindTensor(name);
   if (tensor == nullptr) {
-    Throw(ErrorCode::kNotFound, "{}: has no tensor '{}' (attention needs q, k and v)", file.path(),
-          name);
+    Throw(ErrorCode::kNotFound,
+          "{}: has no tensor '{}' (attention needs q, k and v, and extra_k with extra_v)",
+          file.path(), name);
   }
   return HeldTensor(file, *tensor);
 }

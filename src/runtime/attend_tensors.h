@@ -43,6 +43,9 @@ HeldTensor RequiredTensor(const SafetensorsFile& file, std::string_view name);
 std::optional<HeldTensor> OptionalTensor(const SafetensorsFile& file, std::string_view name,
                                          std::string_view other);
 
+// Throws Error(kUnsupported) naming file and tensor for other types than F32, F16 and BF16.
+void CheckFloats(const SafetensorsFile& file, const StoredTensor& tensor);
+
 // As floats, of any type that can be widened to them.
 std::vector<float> Widened(const SafetensorsFile& file, const StoredTensor& tensor);
 

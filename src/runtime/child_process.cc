@@ -17,8 +17,6 @@
 
 #include "base/throw.h"
 
-extern char** environ;
-
 namespace foveate {
 namespace {
 
@@ -86,7 +84,8 @@ class SpawnAttributes {
 
 std::vector<std::string> Environment(const ChildCommand& command) {
   std::vector<std::string> entries;
-  for (const auto& [name, value] : command.environment) entries.push_back(name + "=" + value);
+  for (const auto& [name, value] : command.environment)
+    entries.push_back(fmt::format("{}={}", name, value));
   for (char** entry = environ; *entry != nullptr; ++entry) {
     const std::string_view text = *entry;
     const bool replaced =

@@ -16,8 +16,8 @@ using Json = nlohmann::json;
 // One check of a golden file: a decoder that is rewound for every prompt, and its findings.
 class GoldenChecker {
  public:
-  GoldenChecker(Context& context, std::shared_ptr<const LanguageModel> model,
-                DecoderOptions options, const Json& golden, const std::string& folder,
+  GoldenChecker(Context& context, const std::shared_ptr<const LanguageModel>& model,
+                const DecoderOptions& options, const Json& golden, const std::string& folder,
                 const GoldenOptions& check)
       : golden_(golden),
         folder_(folder),

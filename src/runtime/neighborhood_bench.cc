@@ -35,7 +35,8 @@ double PanelsOfTile(const Schedule& schedule, Range rows, std::int64_t tile,
     }
     if (seen == 0) continue;
     const int first_key = std::countr_zero(seen), last_key = 63 - std::countl_zero(seen);
-    panels += static_cast<double>(last_key / kPanelKeys - first_key / kPanelKeys + 1);
+    const std::int64_t of_block = last_key / kPanelKeys - first_key / kPanelKeys + 1;
+    panels += static_cast<double>(of_block);
   }
   return panels;
 }
@@ -140,7 +141,8 @@ class Bench {
 
 // Small grids that differ in what their work is made of.
 std::vector<NeighborhoodGrid> CalibrationGrids() {
-  const auto grid = [](IntegerList shape, IntegerList window, IntegerList stride) {
+  const auto grid = [](const IntegerList& shape, const IntegerList& window,
+                       const IntegerList& stride) {
     return MakeNeighborhoodGrid(shape, window, stride, {1}, {0});
   };
   return {grid({96, 96}, {24, 24}, {1, 1}),

@@ -33,6 +33,7 @@ double Entropy(std::span<const float> logits, std::span<const float> weights, do
 
 void ApplyLogitBias(Candidates& candidates, std::span<const LogitBias> biases) {
   for (const auto& [id, bias] : biases) {
+    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): ids are checked by Adjust.
     candidates.Adjust(id, [bias](float logit) {
       if (bias <= kBannedBias) return -std::numeric_limits<float>::infinity();
       return std::isinf(logit) ? logit : Finite(logit + bias);

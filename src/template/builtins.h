@@ -44,4 +44,9 @@ class BoundArgs {
   std::vector<const Value*> values_;
 };
 
+// Fails for any.
+inline void TakesNoArguments(std::string_view function, const Args& args) {
+  const BoundArgs none(function, args, {});
+}
+
 }  // namespace foveate::jinja

@@ -130,7 +130,7 @@ bool Parse(const Text& text, Number& number, Base... base) {
 
 Value FilterInt(Runtime&, const Value& subject, const Args& args) {
   const BoundArgs bound("int", args, {"default", "base"});
-  const Value otherwise = bound.Find(0) != nullptr ? *bound.Find(0) : Value(std::int64_t{0});
+  Value otherwise = bound.Find(0) != nullptr ? *bound.Find(0) : Value(std::int64_t{0});
   const std::int64_t base = bound.Integer(1, 10);
   if (base < 2 || base > 36) Fail("int() needs a base from 2 to 36, got {}", base);
   if (const Undefined* undefined = std::get_if<Undefined>(&subject)) Fail("{}", *undefined->what);

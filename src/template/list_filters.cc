@@ -39,7 +39,7 @@ class SortKey {
         case_sensitive_(case_sensitive) {}
 
   Value operator()(const Value& item) const {
-    const Value value = attribute_ == nullptr ? item : AtPath(runtime_, item, *attribute_);
+    Value value = attribute_ == nullptr ? item : AtPath(runtime_, item, *attribute_);
     if (case_sensitive_ || AsText(value) == nullptr) return value;
     return runtime_.NewText(Lower(*AsText(value)));
   }
@@ -121,7 +121,7 @@ Value MapAttribute(Runtime& runtime, const Value& subject, const Args& args) {
   std::vector<Value> mapped;
   for (Value& item : Items(runtime, subject)) {
     runtime.Charge(1);
-    Value value = AtPath(runtime, std::move(item), bound.Get(0));
+    Value value = AtPath(runtime, item, bound.Get(0));
     const bool replaced = IsUndefined(value) && bound.Find(1) != nullptr;
     mapped.push_back(replaced ? *bound.Find(1) : std::move(value));
   }
@@ -162,29 +162,29 @@ Value FilterRejectAttr(Runtime& runtime, const Value& subject, const Args& args)
 }
 
 Value FilterLength(Runtime& runtime, const Value& subject, const Args& args) {
-  BoundArgs("length", args, {});
+  TakesNoArguments("length", args);
   return Length(runtime, subject);
 }
 
 Value FilterList(Runtime& runtime, const Value& subject, const Args& args) {
-  BoundArgs("list", args, {});
+  TakesNoArguments("list", args);
   return runtime.NewList(Items(runtime, subject));
 }
 
 Value FilterFirst(Runtime& runtime, const Value& subject, const Args& args) {
-  BoundArgs("first", args, {});
+  TakesNoArguments("first", args);
   const std::vector<Value> items = Items(runtime, subject);
   return items.empty() ? MakeUndefined("an empty list has no first item") : items.front();
 }
 
 Value FilterLast(Runtime& runtime, const Value& subject, const Args& args) {
-  BoundArgs("last", args, {});
+  TakesNoArguments("last", args);
   const std::vector<Value> items = Items(runtime, subject);
   return items.empty() ? MakeUndefined("an empty list has no last item") : items.back();
 }
 
 Value FilterItems(Runtime& runtime, const Value& subject, const Args& args) {
-  BoundArgs("items", args, {});
+  TakesNoArguments("items", args);
   if (IsUndefined(subject)) return runtime.NewList({});
   Dict* const* dict = std::get_if<Dict*>(&subject);
   if (dict == nullptr) Fail("items() needs a dict, got {}", TypeName(subject));
@@ -208,7 +208,7 @@ Value FilterJoin(Runtime& runtime, const Value& subject, const Args& args) {
 }
 
 Value FilterReverse(Runtime& runtime, const Value& subject, const Args& args) {
-  BoundArgs("reverse", args, {});
+  TakesNoArguments("reverse", args);
   if (AsText(subject) != nullptr) {
     return Slice(runtime, subject, {.step = std::int64_t{-1}});
   }

@@ -43,13 +43,13 @@ Value TextStrip(Runtime& runtime, const Value& subject, const Args& args) {
 
 template <Text (*kConvert)(const Text&)>
 Value TextConvert(Runtime& runtime, const Value& subject, const Args& args) {
-  BoundArgs("the method", args, {});
+  TakesNoArguments("the method", args);
   return runtime.NewText(kConvert(TextOf(subject)));
 }
 
 // Unlike the filter, the method lets a word end with everything that is no letter.
 Value TextTitle(Runtime& runtime, const Value& subject, const Args& args) {
-  BoundArgs("title", args, {});
+  TakesNoArguments("title", args);
   const auto ends_word = [](char32_t c) {
     return c < 0x80 && !(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z');
   };
@@ -62,13 +62,13 @@ Value TextFormat(Runtime& runtime, const Value& subject, const Args& args) {
 
 template <CharClass kClass>
 Value TextIsAll(Runtime& runtime, const Value& subject, const Args& args) {
-  BoundArgs("the method", args, {});
+  TakesNoArguments("the method", args);
   runtime.ChargeBytes(TextOf(subject).size());
   return IsAll(kClass, TextOf(subject).bytes());
 }
 
 Value TextIsSpace(Runtime&, const Value& subject, const Args& args) {
-  BoundArgs("isspace", args, {});
+  TakesNoArguments("isspace", args);
   const Text& text = TextOf(subject);
   return !text.empty() && SkipSpace(text.bytes()) == text.size();
 }
@@ -235,12 +235,12 @@ Value DictGet(Runtime& runtime, const Value& subject, const Args& args) {
 }
 
 Value DictKeys(Runtime& runtime, const Value& subject, const Args& args) {
-  BoundArgs("keys", args, {});
+  TakesNoArguments("keys", args);
   return runtime.NewList(Items(runtime, subject));
 }
 
 Value DictValues(Runtime& runtime, const Value& subject, const Args& args) {
-  BoundArgs("values", args, {});
+  TakesNoArguments("values", args);
   std::vector<Value> values;
   for (const auto& [key, value] : DictOf(subject).items) values.push_back(value);
   return runtime.NewList(std::move(values));

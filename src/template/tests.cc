@@ -16,7 +16,7 @@ namespace {
 // A test without arguments, from a predicate on the value.
 template <bool (*kPredicate)(const Value&)>
 Value Plain(Runtime&, const Value& subject, const Args& args) {
-  BoundArgs("a test", args, {});
+  TakesNoArguments("a test", args);
   return kPredicate(subject);
 }
 
@@ -39,12 +39,12 @@ bool IsCallable(const Value& value) {
 }
 
 Value TestLower(Runtime& runtime, const Value& subject, const Args& args) {
-  BoundArgs("lower", args, {});
+  TakesNoArguments("lower", args);
   return IsAll(CharClass::kLower, Str(runtime, subject)->bytes());
 }
 
 Value TestUpper(Runtime& runtime, const Value& subject, const Args& args) {
-  BoundArgs("upper", args, {});
+  TakesNoArguments("upper", args);
   return IsAll(CharClass::kUpper, Str(runtime, subject)->bytes());
 }
 
@@ -53,12 +53,12 @@ bool Divides(Runtime& runtime, const Value& number, std::int64_t divisor, std::i
 }
 
 Value TestOdd(Runtime& runtime, const Value& subject, const Args& args) {
-  BoundArgs("odd", args, {});
+  TakesNoArguments("odd", args);
   return Divides(runtime, subject, 2, 1);
 }
 
 Value TestEven(Runtime& runtime, const Value& subject, const Args& args) {
-  BoundArgs("even", args, {});
+  TakesNoArguments("even", args);
   return Divides(runtime, subject, 2, 0);
 }
 
