@@ -57,4 +57,10 @@ class AttentionOperator {
   std::unique_ptr<Impl> impl_;
 };
 
+// Partial results over disjoint sets of keys: (out, lse) becomes the attention over both sets, all
+// of f32. A part that saw no key (lse = -infinity) changes nothing. Throws Error(kInvalidArgument)
+// for other types and shapes that do not agree.
+void MergeAttention(const TensorRef<4>& more, const TensorRef<3>& more_lse,
+                    const MutableTensorRef<4>& out, const MutableTensorRef<3>& lse);
+
 }  // namespace foveate

@@ -102,6 +102,18 @@ KvType ParseKvType(std::string_view name) {
         "unknown KV cache type '{}', expected f32, f16, bf16, q8_0 or q4_0", name);
 }
 
+KvTypes ParseKvTypes(std::string_view text) {
+  const std::size_t slash = text.find('/');
+  const KvType key = ParseKvType(text.substr(0, slash));
+  return {key, slash == std::string_view::npos ? key : ParseKvType(text.substr(slash + 1))};
+}
+
+std::string KvTypesName(const KvTypes& types) {
+  std::string name(KvTypeName(types.key));
+  if (types.key != types.value) name.append("/").append(KvTypeName(types.value));
+  return name;
+}
+
 std::int64_t KvCache::BytesFor(const KvCacheOptions& options) {
   Check(options);
   const auto piece = static_cast<std::uint64_t>(LayoutOf(options).piece_bytes());

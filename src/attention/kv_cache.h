@@ -24,6 +24,14 @@ const char* KvTypeName(KvType type);  // "f32", "f16", "bf16", "q8_0", "q4_0"
 // The type of that name; throws Error(kInvalidArgument) that lists the known ones.
 KvType ParseKvType(std::string_view name);
 
+// What a cache keeps its keys and its values in.
+struct KvTypes {
+  KvType key = KvType::kF16;
+  KvType value = KvType::kF16;
+};
+KvTypes ParseKvTypes(std::string_view text);  // "f16" for both or "q8_0/f16"; throws likewise
+std::string KvTypesName(const KvTypes& types);
+
 struct KvCacheOptions {
   std::int64_t kv_heads = 0;
   std::int64_t key_dim = 0;    // D, 1 to 512

@@ -49,7 +49,7 @@ AttentionBenchOptions BenchOptionsOf(const Flags& flags) {
   for (const std::string& heads : flags.heads) options.heads.push_back(ParseHeadCounts(heads));
   for (const std::string& type : flags.types) options.types.push_back(ParseElementType(type));
   if (flags.queries > 0) options.queries = flags.queries;
-  for (const std::string& kv : flags.kv) options.kv.push_back(ParseKvType(kv));
+  for (const std::string& kv : flags.kv) options.kv.push_back(ParseKvTypes(kv));
   return options;
 }
 
@@ -192,7 +192,7 @@ void AddBenchAttentionVerb(CLI::App& bench, Work& work) {
       ->capture_default_str();
   verb->add_option("--kv", flags->kv,
                    "read keys and values from KV caches of these types, a list: f32, f16, bf16, "
-                   "q8_0, q4_0")
+                   "q8_0, q4_0, or keys/values")
       ->delimiter(',');
   verb->add_option("--reps", flags->repetitions, "measured repetitions (one more is dropped)")
       ->check(CLI::Range(1, 1000))

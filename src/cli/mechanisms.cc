@@ -13,6 +13,10 @@ namespace {
 
 using OrderedJson = nlohmann::ordered_json;
 
+constexpr std::string_view kAlignment =
+    "i is the row's position, aligned at the bottom right: row r of N stands at M - N + r of M "
+    "keys";
+
 OrderedJson ParamJson(const Param& param) {
   OrderedJson object = {{"key", param.key}, {"expected", Expected(param)}, {"help", param.help}};
   if (!param.fallback.empty()) object["default"] = param.fallback;
@@ -55,7 +59,8 @@ void PrintTable() {
     if (!mechanism.params.empty()) fmt::print("{:<22}   :{}\n", "", Signature(mechanism));
     fmt::print("{:<22}   {}\n{:<22}   cost: {}\n", "", mechanism.paper, "", mechanism.cost);
   }
-  fmt::print("\nfoveate mechanisms NAME explains one, foveate show SPEC draws it.\n");
+  fmt::print("\n{}\nfoveate mechanisms NAME explains one, foveate show SPEC draws it.\n",
+             kAlignment);
 }
 
 void PrintParam(const Param& param, std::string_view kind) {
@@ -74,7 +79,7 @@ void PrintOne(const Mechanism& mechanism) {
   if (!mechanism.synonyms.empty()) {
     fmt::print("also called  {}\n", fmt::join(mechanism.synonyms, ", "));
   }
-  fmt::print("sees         {}\n", mechanism.formula);
+  fmt::print("sees         {}\n             {}\n", mechanism.formula, kAlignment);
   fmt::print("cost         {}\n", mechanism.cost);
   fmt::print("use          {}\n", mechanism.use);
   fmt::print("from         {}\n", mechanism.paper);

@@ -20,14 +20,6 @@ ActivationMode ParseActivations(const std::string& name) {
   Throw(ErrorCode::kInvalidArgument, "--activations: '{}' is neither f32 nor q8", name);
 }
 
-// "f16" or "q8_0/f16": keys / values.
-void ParseKv(const std::string& text, DecoderOptions& decoder) {
-  const std::size_t slash = text.find('/');
-  decoder.key_type = ParseKvType(text.substr(0, slash));
-  decoder.value_type =
-      slash == std::string::npos ? decoder.key_type : ParseKvType(text.substr(slash + 1));
-}
-
 std::optional<RopeScaling> ParseRopeScaling(const ModelOptions& options,
                                             const ModelConfig& config) {
   if (options.rope_scaling.empty()) {
@@ -78,7 +70,9 @@ std::int64_t AffordableContext(const ModelConfig& config, DecoderOptions decoder
 DecoderOptions MakeDecoderOptions(const ModelOptions& options, const ModelConfig& config) {
   DecoderOptions decoder;
   decoder.activations = ParseActivations(options.activations);
-  ParseKv(options.kv, decoder);
+  const KvTypes kv = ParseKvTypes(options.kv);
+  decoder.key_type = kv.key;
+  decoder.value_type = kv.value;
   if (!options.attention.empty()) decoder.attention = ParseAttentionSpec(options.attention);
   decoder.rope_scaling = ParseRopeScaling(options, config);
   if (options.context < 0) {

@@ -25,6 +25,7 @@ constexpr std::int64_t kPictureCells = 256;
 constexpr std::int64_t kMostLength = 100'000'000;
 constexpr std::int64_t kMostSliceRows = 131'072;
 constexpr std::int64_t kMostReachTiles = 100'000;
+constexpr std::size_t kMostListedRuns = 1'000'000;
 
 struct ShowOptions {
   std::vector<std::string> specs;
@@ -39,6 +40,7 @@ struct ShowOptions {
   std::int64_t receptive_field = 0;
   std::string picture;
   bool slices = false;
+  bool list = false;
   bool ordered = false;
   bool json = false;
 };
@@ -156,6 +158,47 @@ std::string SlicesText(const Shown& shown) {
   return text;
 }
 
+// What the schedule lists must be readable.
+void CheckListed(const Schedule& schedule) {
+  std::size_t runs = 0;
+  for (const ScheduleItem& item : schedule.items()) runs += schedule.runs(item).size() + 1;
+  if (runs > kMostListedRuns) {
+    Throw(ErrorCode::kLimit, "--schedule: {} lines of work, at most {} are listed", runs,
+          kMostListedRuns);
+  }
+}
+
+OrderedJson ScheduleJson(const Schedule& schedule) {
+  OrderedJson work = OrderedJson::array();
+  for (const ScheduleItem& item : schedule.items()) {
+    OrderedJson runs = OrderedJson::array();
+    for (const TileRun& run : schedule.runs(item)) {
+      runs.push_back(
+          {{"begin", run.begin}, {"end", run.end}, {"mask", run.partial ? "partial" : "full"}});
+    }
+    work.push_back({{"rows", {item.rows.begin, item.rows.end}}, {"key_tiles", runs}});
+  }
+  return work;
+}
+
+// A line for each tile of rows: its key tiles, those in parentheses with a mask.
+void PrintSchedule(const Shown& shown) {
+  const Schedule& schedule = shown.schedule;
+  fmt::print("rows: tiles of {} keys that they visit, (those) with a mask{}\n", kTileKeys,
+             shown.order != nullptr ? "; rows and keys in the order of tiles" : "");
+  for (const ScheduleItem& item : schedule.items()) {
+    fmt::print("{:>9}", fmt::format("{}-{}:", item.rows.begin, item.rows.end - 1));
+    for (const TileRun& run : schedule.runs(item)) {
+      const std::string tiles = run.end - run.begin == 1
+                                    ? fmt::format("{}", run.begin)
+                                    : fmt::format("{}-{}", run.begin, run.end - 1);
+      fmt::print(" {}", run.partial ? "(" + tiles + ")" : tiles);
+    }
+    fmt::print("\n");
+  }
+  fmt::print("\n");
+}
+
 OrderedJson ShownJson(const ShowOptions& options, const Shown& shown) {
   const Schedule& schedule = shown.schedule;
   OrderedJson object = {{"spec", shown.text},
@@ -183,6 +226,7 @@ OrderedJson ShownJson(const ShowOptions& options, const Shown& shown) {
                           {"speedup", Speedup(schedule, Threads(options))}}}};
   if (options.receptive_field > 0) object["reach_per_layer"] = shown.reach;
   if (options.slices) object["slices"] = SlicesText(shown);
+  if (options.list) object["schedule"]["work"] = ScheduleJson(schedule);
   return object;
 }
 
@@ -267,6 +311,9 @@ std::vector<Shown> ExamineAll(const ShowOptions& options) {
 int Show(const ShowOptions& options) {
   ParseHeads(options.heads);
   const std::vector<Shown> all = ExamineAll(options);
+  for (const Shown& shown : all) {
+    if (options.list) CheckListed(shown.schedule);
+  }
   if (!options.picture.empty()) {
     if (all.size() != 1)
       Throw(ErrorCode::kInvalidArgument, "-o takes one spec, not {}", all.size());
@@ -281,6 +328,7 @@ int Show(const ShowOptions& options) {
   for (const Shown& shown : all) {
     Draw(options, shown);
     if (options.slices) fmt::print("{}\n\n", SlicesText(shown));
+    if (options.list) PrintSchedule(shown);
   }
   PrintTable(options, all);
   if (options.receptive_field > 0) PrintReach(options, all);
@@ -317,6 +365,7 @@ void AddShowVerb(CLI::App& app, Work& work) {
   verb->add_flag("--ordered", options->ordered,
                  "rows and keys in the order in which the operator takes them, if it has one");
   verb->add_flag("--slices", options->slices, "print the mask as slices");
+  verb->add_flag("--schedule", options->list, "print the work, tile by tile of rows");
   verb->add_flag("--json", options->json, "print one JSON object");
   verb->callback([options, &work] { work = [options] { return Show(*options); }; });
 }

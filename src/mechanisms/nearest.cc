@@ -10,6 +10,12 @@ namespace {
 constexpr std::size_t kShown = 3;
 constexpr std::size_t kMostLetters = 64;  // of an unknown name; more tell nothing
 
+std::string Lower(std::string_view text) {
+  std::string lower(text);
+  for (char& c : lower) c = 'A' <= c && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  return lower;
+}
+
 // Letters to insert, delete or replace (Levenshtein).
 std::size_t EditDistance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
@@ -29,10 +35,10 @@ std::size_t EditDistance(std::string_view a, std::string_view b) {
 }  // namespace
 
 std::string NearestNames(std::string_view name, const std::vector<std::string_view>& names) {
-  name = name.substr(0, kMostLetters);
+  const std::string lower = Lower(name.substr(0, kMostLetters));
   std::vector<std::pair<std::size_t, std::string_view>> near;  // distance and name
   near.reserve(names.size());
-  for (const std::string_view known : names) near.emplace_back(EditDistance(name, known), known);
+  for (const std::string_view known : names) near.emplace_back(EditDistance(lower, known), known);
   std::sort(near.begin(), near.end());
   near.resize(std::min(near.size(), kShown));
   std::string text;

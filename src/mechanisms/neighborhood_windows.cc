@@ -302,7 +302,7 @@ void NeighborhoodWindows::Spread(Context& context, const View<const float, 4>& w
 
 void NeighborhoodWindows::AddBias(Context& context, const View<const float, 2>& bias,
                                   View<float, 4> weights) const {
-  const auto [batches, heads, tokens, size] = weights.shape;
+  const std::int64_t batches = weights.shape[0], heads = weights.shape[1];
   context.pool().ForEach(batches * heads, [&](std::int64_t index, int) {
     const std::int64_t head = index % heads;
     for (std::int64_t token = 0; token < tokens_; ++token) {

@@ -100,9 +100,9 @@ ParamValue Parse(const Param& param, std::string_view text) {
   return {};
 }
 
-// "from 0 to 9", or what is left of it where the ends mean nothing.
+// "from 0 to 9", or what is left of it where the end means nothing but that there is one.
 std::string RangeText(const Param& param) {
-  if (param.most == kMostCount) return fmt::format(">= {}", param.least);
+  if (param.most == kMostCount) return fmt::format(">= {} (and below 2^31)", param.least);
   return fmt::format("from {} to {}", param.least, param.most);
 }
 

@@ -86,9 +86,21 @@ AttentionSpec::AttentionSpec(std::vector<LayerAttention> layers) : layers_(std::
   for (LayerAttention& layer : layers_) layer.heads = HeadsOf(layer.node, patterns);
 }
 
+const LayerAttention& AttentionSpec::Layer(std::int64_t layer) const {
+  return Find(layers_, &LayerAttention::layers, layer, "layer");
+}
+
 const HeadAttention& AttentionSpec::At(std::int64_t layer, std::int64_t head) const {
-  const LayerAttention& own = Find(layers_, &LayerAttention::layers, layer, "layer");
-  return Find(own.heads, &HeadAttention::heads, head, "head");
+  return Find(Layer(layer).heads, &HeadAttention::heads, head, "head");
+}
+
+void CheckHeads(const LayerAttention& layer, std::int64_t heads) {
+  for (const HeadAttention& use : layer.heads) {
+    const std::int64_t last = use.heads.end == kNoEnd ? use.heads.begin : use.heads.end - 1;
+    if (last < heads) continue;
+    Throw(ErrorCode::kInvalidArgument,
+          "the attention spec names head {}, but there are {} (0 to {})", last, heads, heads - 1);
+  }
 }
 
 std::vector<PatternPtr> HeadPatterns(const AttentionSpec& spec, std::int64_t layer,

@@ -63,7 +63,8 @@ class AttentionSpec {
 
   const std::vector<LayerAttention>& layers() const { return layers_; }  // in order
 
-  // Throws Error(kInvalidArgument) if the spec says nothing of this layer or head.
+  // Throw Error(kInvalidArgument) if the spec says nothing of this layer or head.
+  const LayerAttention& Layer(std::int64_t layer) const;
   const HeadAttention& At(std::int64_t layer, std::int64_t head) const;
 
  private:
@@ -74,6 +75,9 @@ class AttentionSpec {
 // mechanism that is not a pattern of keys.
 std::vector<PatternPtr> HeadPatterns(const AttentionSpec& spec, std::int64_t layer,
                                      std::int64_t heads);
+
+// Throws Error(kInvalidArgument) if it names heads beyond those that there are.
+void CheckHeads(const LayerAttention& layer, std::int64_t heads);
 
 enum class SpecFiles { kAllowed, kRefused };  // whether @file.json may be read
 

@@ -9,14 +9,16 @@
 #include "attention/band_pattern.h"
 #include "base/checked.h"
 #include "base/throw.h"
+#include "mechanisms/mechanism.h"
 
 namespace foveate {
 namespace {
 
 class TileList final : public Pattern {
  public:
-  TileList(TileAxis rows, TileAxis keys, const IntegerList& tiles)
-      : rows_(std::move(rows)), keys_(std::move(keys)) {
+  TileList(TileAxis rows, TileAxis keys, const Params& params)
+      : mechanism_(params.mechanism().name), rows_(std::move(rows)), keys_(std::move(keys)) {
+    const IntegerList& tiles = params.List("tiles");
     std::map<std::int64_t, Ranges> seen;
     for (std::size_t t = 0; t < tiles.size(); t += 2) {
       seen[tiles[t]].push_back(keys_.Span(tiles[t + 1]));
@@ -29,8 +31,8 @@ class TileList final : public Pattern {
   }
 
   void Check(const AttentionShape& shape) const override {
-    rows_.Check("queries", shape.queries, last_row_tile_);
-    keys_.Check("keys", shape.keys, last_key_tile_);
+    rows_.Check(mechanism_, "queries", shape.queries, last_row_tile_);
+    keys_.Check(mechanism_, "keys", shape.keys, last_key_tile_);
   }
 
   bool Attends(const AttentionShape& shape, std::int64_t row, std::int64_t key) const override {
@@ -71,6 +73,7 @@ class TileList final : public Pattern {
     return found != seen_.end() && found->first == row_tile ? found->second : kNothing;
   }
 
+  std::string_view mechanism_;
   TileAxis rows_;
   TileAxis keys_;
   std::vector<std::pair<std::int64_t, Ranges>> seen_;  // by row tile: the keys it sees
@@ -84,14 +87,14 @@ TileAxis TileAxis::AtEdges(const Params& params, std::string_view key) {
   const IntegerList& edges = params.List(key);
   if (edges.size() < 2 || edges.front() != 0) {
     Throw(ErrorCode::kInvalidArgument,
-          "{} begins with {} and has {} entries, expected 0 first and "
+          "{}: {} begins with {} and has {} entries, expected 0 first and "
           "at least 2",
-          key, edges.front(), edges.size());
+          params.mechanism().name, key, edges.front(), edges.size());
   }
   for (std::size_t i = 1; i < edges.size(); ++i) {
     if (edges[i] <= edges[i - 1]) {
-      Throw(ErrorCode::kInvalidArgument, "{}[{}] is {}, not above {} before it", key, i, edges[i],
-            edges[i - 1]);
+      Throw(ErrorCode::kInvalidArgument, "{}: {}[{}] is {}, not above {} before it",
+            params.mechanism().name, key, i, edges[i], edges[i - 1]);
     }
   }
   return {0, edges};
@@ -108,20 +111,21 @@ Range TileAxis::Span(std::int64_t tile) const {
   return {edges_[tile], edges_[tile + 1]};
 }
 
-void TileAxis::Check(std::string_view name, std::int64_t length, std::int64_t last_tile) const {
+void TileAxis::Check(std::string_view mechanism, std::string_view name, std::int64_t length,
+                     std::int64_t last_tile) const {
   if (size_ == 0 && edges_.back() != length) {
-    Throw(ErrorCode::kInvalidArgument, "the edges of {} end at {}, but the call has {} of them",
-          name, edges_.back(), length);
+    Throw(ErrorCode::kInvalidArgument, "{}: the edges of {} end at {}, but the call has {} of them",
+          mechanism, name, edges_.back(), length);
   }
   const std::int64_t count = size_ > 0 ? DivideUp(length, size_) : std::ssize(edges_) - 1;
   if (last_tile >= count) {
-    Throw(ErrorCode::kInvalidArgument, "tiles names tile {} of the {}, but {} {} make {} tiles",
-          last_tile, name, length, name, count);
+    Throw(ErrorCode::kInvalidArgument, "{}: tiles names tile {} of the {}, but {} {} make {} tiles",
+          mechanism, last_tile, name, length, name, count);
   }
 }
 
-PatternPtr MakeTileList(TileAxis rows, TileAxis keys, const IntegerList& tiles) {
-  return std::make_shared<TileList>(std::move(rows), std::move(keys), tiles);
+PatternPtr MakeTileList(TileAxis rows, TileAxis keys, const Params& params) {
+  return std::make_shared<TileList>(std::move(rows), std::move(keys), params);
 }
 
 }  // namespace foveate

@@ -22,7 +22,8 @@ class TileAxis {
 
   // Throws Error(kInvalidArgument) unless an axis of this length has all tiles up to `last_tile`,
   // and the edges, if given, end with it. `name`: "queries" or "keys".
-  void Check(std::string_view name, std::int64_t length, std::int64_t last_tile) const;
+  void Check(std::string_view mechanism, std::string_view name, std::int64_t length,
+             std::int64_t last_tile) const;
 
  private:
   TileAxis(std::int64_t size, IntegerList edges) : size_(size), edges_(std::move(edges)) {}
@@ -31,7 +32,7 @@ class TileAxis {
   IntegerList edges_;
 };
 
-// `tiles` holds pairs (row tile, key tile); row tiles count the rows of the call.
-PatternPtr MakeTileList(TileAxis rows, TileAxis keys, const IntegerList& tiles);
+// The parameter `tiles` holds pairs (row tile, key tile); row tiles count the rows of the call.
+PatternPtr MakeTileList(TileAxis rows, TileAxis keys, const Params& params);
 
 }  // namespace foveate

@@ -34,7 +34,7 @@ double ScaleOf(const WindowOptions& options, const AttentionInputs& in) {
 // Calls visit(batch, head, token) for every row of weights.
 template <typename Visit>
 void ForEachRow(Context& context, const std::array<std::int64_t, 4>& shape, const Visit& visit) {
-  const auto [batches, heads, tokens, size] = shape;
+  const std::int64_t batches = shape[0], heads = shape[1], tokens = shape[2];
   context.pool().ForEach(batches * heads, [&](std::int64_t index, int) {
     for (std::int64_t token = 0; token < tokens; ++token) {
       visit(index / heads, index % heads, token);

@@ -39,6 +39,7 @@ class Planner {
   }
 
   LayerAttentionPlan Chosen(const LayerAttention& chosen, const LayerConfig& layer) {
+    CheckHeads(chosen, layer.query_heads);
     LayerAttentionPlan plan;
     bool all_kept = true;
     for (std::int64_t head = 0; head < layer.query_heads; ++head) {

@@ -95,6 +95,7 @@ struct Call {
               extra_value->shape()[2], values[2]);
       }
     }
+    CheckHeads(spec.Layer(0), heads);
     options = {.head_patterns = HeadPatterns(spec, 0, heads),
                .scale = given.scale,
                .soft_cap = given.soft_cap,

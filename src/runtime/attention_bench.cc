@@ -26,7 +26,7 @@ struct Shape {
   HeadCounts heads;
   std::int64_t queries, keys, dim;
   ElementType type;
-  std::optional<KvType> kv;
+  std::optional<KvTypes> kv;
 };
 
 // Values that are exact in `type`, so that the reference reads what the operator reads.
@@ -83,8 +83,8 @@ class Data {
         lse_(shape.heads.heads * shape.queries) {
     if (shape.kv) {
       FillCache(context, *shape.kv);
-      RoundTrip(*shape.kv, shape.dim, keys_);
-      RoundTrip(*shape.kv, shape.dim, values_);
+      RoundTrip(shape.kv->key, shape.dim, keys_);
+      RoundTrip(shape.kv->value, shape.dim, values_);
     } else {
       stored_queries_ = Stored(queries_, shape.type);
       stored_keys_ = Stored(keys_, shape.type);
@@ -146,14 +146,14 @@ class Data {
     return MakeView(lse_.data(), 1, shape_.heads.heads, shape_.queries);
   }
 
-  void FillCache(Context& context, KvType type) {
+  void FillCache(Context& context, const KvTypes& types) {
     const auto [hkv, m, d] = std::array{shape_.heads.kv_heads, shape_.keys, shape_.dim};
     cache_ = std::make_unique<KvCache>(KvCacheOptions{.kv_heads = hkv,
                                                       .key_dim = d,
                                                       .value_dim = d,
                                                       .capacity = m,
-                                                      .key_type = type,
-                                                      .value_type = type});
+                                                      .key_type = types.key,
+                                                      .value_type = types.value});
     const View<const float, 3> keys{keys_.data(), {m, hkv, d}, {d, m * d, 1}};
     const View<const float, 3> values{values_.data(), {m, hkv, d}, {d, m * d, 1}};
     cache_->Append(context, keys, values);
@@ -262,7 +262,7 @@ Candidate MakeCandidate(const AttentionSpec& spec, const Shape& shape, const Dat
               .keys = shape.keys,
               .dim = shape.dim,
               .type = ElementTypeName(shape.type),
-              .kv = shape.kv ? KvTypeName(*shape.kv) : "",
+              .kv = shape.kv ? KvTypesName(*shape.kv) : "",
               .dense_tiles = static_cast<double>(DivideUp(shape.queries, kTileKeys) *
                                                  DivideUp(shape.keys, kTileKeys)),
               .bytes = data.KvBytes()};
@@ -422,14 +422,14 @@ std::vector<AttentionBenchRow> BenchAttention(Context& context,
   if (options.backward && !options.kv.empty()) {
     Throw(ErrorCode::kInvalidArgument, "no backward pass over a KV cache");
   }
-  std::vector<std::optional<KvType>> stores(options.kv.begin(), options.kv.end());
+  std::vector<std::optional<KvTypes>> stores(options.kv.begin(), options.kv.end());
   if (stores.empty()) stores.push_back(std::nullopt);
   std::vector<AttentionBenchRow> rows;
   AttentionBench bench(context, options);
   for (const std::int64_t length : options.lengths) {
     for (const std::int64_t dim : options.dims) {
       for (const ElementType type : options.types) {
-        for (const std::optional<KvType>& kv : stores) {
+        for (const std::optional<KvTypes>& kv : stores) {
           std::vector<Shape> shapes;
           for (const HeadCounts& heads : options.heads) {
             shapes.push_back({heads, options.queries.value_or(length), length, dim, type, kv});

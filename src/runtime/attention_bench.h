@@ -32,9 +32,9 @@ struct AttentionBenchOptions {
   std::optional<std::int64_t> queries;  // rows; none: as many as keys
   std::vector<std::int64_t> dims;
   std::vector<ElementType> types;
-  std::vector<KvType> kv;  // through KV caches of these types, filled before; none: plain tensors
-  bool backward = false;   // the backward pass as well, in the same rounds; plain tensors only
-  int repetitions = 5;     // measured, after one that is not
+  std::vector<KvTypes> kv;  // through KV caches of these types, filled before; none: plain tensors
+  bool backward = false;    // the backward pass as well, in the same rounds; plain tensors only
+  int repetitions = 5;      // measured, after one that is not
   std::function<void(const std::string& what)> on_step;  // may throw to stop
 };
 

@@ -341,7 +341,7 @@ nlohmann::json ReadGolden(const std::string& path) {
   return golden;
 }
 
-GoldenReport CheckGolden(Context& context, std::shared_ptr<const LanguageModel> model,
+GoldenReport CheckGolden(Context& context, const std::shared_ptr<const LanguageModel>& model,
                          DecoderOptions options, const Json& golden, const std::string& folder,
                          const GoldenOptions& check) {
   if (model->tokenizer == nullptr) {
@@ -350,7 +350,7 @@ GoldenReport CheckGolden(Context& context, std::shared_ptr<const LanguageModel> 
   try {
     options.context = NeededContext(golden);
     options.chunk = *std::max_element(check.chunks.begin(), check.chunks.end());
-    return GoldenChecker(context, std::move(model), options, golden, folder, check).Run();
+    return GoldenChecker(context, model, options, golden, folder, check).Run();
   } catch (const Json::exception& error) {
     Throw(ErrorCode::kCorruptFile, "the golden file has another form than expected: {}",
           error.what());

@@ -73,7 +73,7 @@ struct GoldenOptions {
 nlohmann::json ReadGolden(const std::string& path);
 
 // Holds the model against `golden`; text files that it names are looked for in `folder`.
-GoldenReport CheckGolden(Context& context, std::shared_ptr<const LanguageModel> model,
+GoldenReport CheckGolden(Context& context, const std::shared_ptr<const LanguageModel>& model,
                          DecoderOptions options, const nlohmann::json& golden,
                          const std::string& folder, const GoldenOptions& check = {});
 

@@ -32,9 +32,9 @@ double Entropy(std::span<const float> logits, std::span<const float> weights, do
 }  // namespace
 
 void ApplyLogitBias(Candidates& candidates, std::span<const LogitBias> biases) {
-  for (const auto& [id, bias] : biases) {
-    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): ids are checked by Adjust.
-    candidates.Adjust(id, [bias](float logit) {
+  for (const LogitBias& entry : biases) {
+    const double bias = entry.second;
+    candidates.Adjust(entry.first, [bias](float logit) {
       if (bias <= kBannedBias) return -std::numeric_limits<float>::infinity();
       return std::isinf(logit) ? logit : Finite(logit + bias);
     });

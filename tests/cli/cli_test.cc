@@ -131,6 +131,19 @@ TEST_F(CliTest, ShowDrawsAndCounts) {
   EXPECT_EQ(reach["specs"][0]["reach_per_layer"], json({10, 35, 75, 110, 126, 128}));
 }
 
+TEST_F(CliTest, ShowListsTheSchedule) {
+  const std::string show = "show sink_window:sink=4,left=70 -n 200 --schedule";
+  const std::string text = Run(show).out;
+  EXPECT_NE(text.find("\n    0-63: (0)\n  64-127: (0-1)\n 128-191: (0-2)\n 192-199: (0-3)\n"),
+            std::string::npos)
+      << text;
+  const json work = json::parse(Run(show + " --json").out)["specs"][0]["schedule"]["work"];
+  ASSERT_EQ(work.size(), 4u);
+  EXPECT_EQ(work[3]["rows"], json({192, 200}));
+  EXPECT_EQ(work[0]["key_tiles"][0], json({{"begin", 0}, {"end", 1}, {"mask", "partial"}}));
+  ExpectRefusal("show causal -n 100000000 --schedule", "--schedule");
+}
+
 // A second is far less than an N x N mask would take.
 TEST_F(CliTest, ShowIsQuickForAMillionPositions) {
   const auto start = std::chrono::steady_clock::now();

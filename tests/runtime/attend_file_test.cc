@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <filesystem>
+#include <limits>
 #include <random>
 #include <string>
 #include <vector>
@@ -35,9 +37,20 @@ class AttendFileTest : public ::testing::Test {
       stored.push_back(
           {tensor.name, TensorType::kF32, tensor.shape, std::as_bytes(std::span(tensor.values))});
     }
+    stored.insert(stored.end(), others_.begin(), others_.end());
     WriteSafetensors(path_, stored, {});
     const SafetensorsFile file = SafetensorsFile::Open(path_);
     return AttendFile(context_, file, ParseAttentionSpec(spec), options);
+  }
+
+  // What the error says.
+  std::string Refusal(const std::string& spec = "full", const AttendFileOptions& options = {}) {
+    try {
+      Attend(spec, options);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "no error";
   }
 
   NamedTensor& Tensor(const std::string& name) {
@@ -61,6 +74,7 @@ class AttendFileTest : public ::testing::Test {
                        ("foveate_attend" + std::to_string(getpid()) + ".safetensors"))
                           .string();
   std::vector<NamedTensor> tensors_;
+  std::vector<StoredTensor> others_;  // of other types than F32
 };
 
 TEST_F(AttendFileTest, GradientsHaveTheShapesOfTheirTensors) {
@@ -139,20 +153,12 @@ TEST_F(AttendFileTest, StoredWeightsAgreeWithTheOperator) {
 
 TEST_F(AttendFileTest, RefusesWhatStoredWeightsDoNotGoWith) {
   for (const char* name : {"q", "k", "v"}) Add(name, {2, 30, 8});
-  const auto message = [&](const std::string& spec, const AttendFileOptions& options) {
-    try {
-      Attend(spec, options);
-    } catch (const Error& error) {
-      return std::string(error.what());
-    }
-    return std::string("no error");
-  };
   const std::string spec = "neighborhood:shape=5x6,window=3x3";
-  EXPECT_NE(message("causal", {.weights = true}).find("of a neighborhood only"), std::string::npos);
-  EXPECT_NE(message(spec, {.alibi = true, .weights = true}).find("no soft cap, ALiBi"),
+  EXPECT_NE(Refusal("causal", {.weights = true}).find("of a neighborhood only"), std::string::npos);
+  EXPECT_NE(Refusal(spec, {.alibi = true, .weights = true}).find("no soft cap, ALiBi"),
             std::string::npos);
   Add("rpb", {2, 5, 3});
-  EXPECT_NE(message(spec, {}).find("rpb has shape [2, 5, 3], expected [2, 5, 5]"),
+  EXPECT_NE(Refusal(spec, {}).find("rpb has shape [2, 5, 3], expected [2, 5, 5]"),
             std::string::npos);
 }
 
@@ -161,16 +167,67 @@ TEST_F(AttendFileTest, RefusesAGradientOfAnotherShape) {
   Add("k", {2, 7, 8});
   Add("v", {2, 7, 6});
   Add("dout", {4, 5, 8});
-  try {
-    Attend();
-    ADD_FAILURE() << "no error";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
-    EXPECT_NE(std::string(error.what())
-                  .find("dout has shape [1, 4, 5, 8], expected that of out, [1, 4, 5, 6]"),
-              std::string::npos)
-        << error.what();
+  const std::string message = Refusal();
+  EXPECT_NE(message.find("dout has shape [1, 4, 5, 8], expected that of out, [1, 4, 5, 6]"),
+            std::string::npos)
+      << message;
+}
+
+// A mask is a mask, whether it is said by booleans, -infinity or a large negative number.
+TEST_F(AttendFileTest, MasksOfAnyKindAgree) {
+  for (const char* name : {"q", "k", "v"}) Add(name, {2, 6, 8});
+  const std::vector<float> causal = Attend("causal").out;
+  const auto expect_causal = [&](const std::string& what) {
+    const std::vector<float> out = Attend().out;
+    for (std::size_t i = 0; i < out.size(); ++i) ASSERT_NEAR(out[i], causal[i], 1e-6) << what;
+  };
+  std::vector<std::byte> seen(6 * 6);
+  for (int i = 0; i < 36; ++i) seen[i] = std::byte{i % 6 <= i / 6};
+  for (const TensorType type : {TensorType::kBool, TensorType::kU8}) {
+    others_ = {{"bias", type, {6, 6}, seen}};
+    expect_causal(std::string(TensorTypeName(type)));
   }
+  others_.clear();
+  Add("bias", {6, 6});
+  for (const float hidden : {-std::numeric_limits<float>::infinity(), -1e38f}) {
+    for (int i = 0; i < 36; ++i) Tensor("bias").values[i] = i % 6 <= i / 6 ? 0 : hidden;
+    expect_causal(std::to_string(hidden));
+  }
+}
+
+TEST_F(AttendFileTest, RefusesTensorsOfOtherShapesAndTypes) {
+  for (const char* name : {"q", "k", "v"}) Add(name, {2, 6, 8});
+  const std::vector<std::byte> bytes(2 * 8);
+  others_ = {{"sink", TensorType::kI64, {2}, bytes}};
+  EXPECT_NE(Refusal().find("tensor sink is I64, expected F32"), std::string::npos) << Refusal();
+  others_ = {{"sink", TensorType::kF32, {4}, bytes}};
+  EXPECT_NE(Refusal().find("sink has shape [4], expected [2]"), std::string::npos) << Refusal();
+  others_ = {{"bias", TensorType::kI64, {2}, bytes}};
+  EXPECT_NE(Refusal().find("tensor bias is I64, expected F32"), std::string::npos) << Refusal();
+  others_.clear();
+  EXPECT_NE(Refusal("heads(0=full;1-2=causal)").find("names head 2, but there are 2 (0 to 1)"),
+            std::string::npos);
+  Add("extra_k", {1, 3, 8});
+  Add("extra_v", {2, 3, 8});
+  EXPECT_NE(Refusal().find("extra_k has shape [1, 1, 3, 8], expected [1, 2, E, 8]"),
+            std::string::npos)
+      << Refusal();
+}
+
+// Of a number of heads that is no power of two: the slopes of the power below it, then every second
+// one of the power above it (Press et al. 2021).
+TEST(AlibiSlopes, AreTheSequenceOfThePowersBesideTheNumberOfHeads) {
+  const auto expect = [](std::int64_t heads, const std::vector<double>& exponents) {
+    const std::vector<float> slopes = AlibiSlopes(heads);
+    ASSERT_EQ(slopes.size(), exponents.size());
+    for (std::size_t i = 0; i < slopes.size(); ++i) {
+      EXPECT_FLOAT_EQ(slopes[i], static_cast<float>(std::exp2(-exponents[i]))) << heads << " " << i;
+    }
+  };
+  expect(6, {2, 4, 6, 8, 1, 3});
+  expect(8, {1, 2, 3, 4, 5, 6, 7, 8});
+  expect(9, {1, 2, 3, 4, 5, 6, 7, 8, 0.5});
+  expect(12, {1, 2, 3, 4, 5, 6, 7, 8, 0.5, 1.5, 2.5, 3.5});
 }
 
 }  // namespace

@@ -74,6 +74,41 @@ TEST(AttentionOperator, IsTheOperatorWithEveryOption) {
   EXPECT_EQ(own.lse, expected.lse);
 }
 
+// Each half of the keys by itself, then merged.
+TEST(AttentionOperator, PartsOverDisjointKeysMerge) {
+  Tensors whole, part;
+  AttentionOperator attention("full");
+  whole.Run(attention);
+  const auto over_keys = [&](std::int64_t begin, std::int64_t end) {
+    const auto keys = [&](const std::vector<float>& values) {
+      TensorRef<4> ref = DenseRef(values.data(), {1, kKvHeads, kKeys, kDim});
+      ref.data = ref.At(0, 0, begin);
+      ref.shape[2] = end - begin;
+      return ref;
+    };
+    attention.Run(DenseRef(part.q.data(), {1, kHeads, kRows, kDim}), keys(part.k), keys(part.v),
+                  DenseRef(part.out.data(), {1, kHeads, kRows, kDim}),
+                  DenseRef(part.lse.data(), {1, kHeads, kRows}));
+  };
+  over_keys(100, kKeys);
+  const std::vector<float> more = part.out, more_lse = part.lse;
+  over_keys(0, 100);
+  const auto merge = [&](std::int64_t heads) {
+    MergeAttention(DenseRef(more.data(), {1, heads, kRows, kDim}),
+                   DenseRef(more_lse.data(), {1, heads, kRows}),
+                   DenseRef(part.out.data(), {1, kHeads, kRows, kDim}),
+                   DenseRef(part.lse.data(), {1, kHeads, kRows}));
+  };
+  EXPECT_THROW(merge(kHeads - 1), Error);
+  merge(kHeads);
+  for (std::size_t i = 0; i < whole.out.size(); ++i) {
+    ASSERT_NEAR(part.out[i], whole.out[i], 1e-6) << i;
+  }
+  for (std::size_t i = 0; i < whole.lse.size(); ++i) {
+    ASSERT_NEAR(part.lse[i], whole.lse[i], 1e-6) << i;
+  }
+}
+
 TEST(AttentionOperator, RefusesWhatItCannotDo) {
   EXPECT_THROW(AttentionOperator("windw:left=3"), Error);
   EXPECT_THROW(AttentionOperator("0=full", {.layer = 1}), Error);

@@ -50,6 +50,21 @@ TEST_F(ChatTest, ASecondTurnEvaluatesOnlyItsNewTokens) {
   EXPECT_EQ(again.ids, second.ids);
 }
 
+// What a window has forgotten is not needed again.
+TEST_F(ChatTest, ASecondTurnOnAWindowEvaluatesOnlyItsNewTokens) {
+  const DecoderOptions options{.attention = ParseAttentionSpec("sink_window:sink=2,left=13")};
+  Session session(context_, model_, options);
+  ChatSession chat(session);
+  const GenerateResult first = chat.Send("one two three four five six seven eight nine", greedy_);
+  ASSERT_GT(first.prompt_tokens, 16);
+  const GenerateResult second = chat.Send("x", greedy_);
+  EXPECT_EQ(second.evaluated_prompt_tokens, second.prompt_tokens - first.prompt_tokens - 8 + 1);
+  Session fresh(context_, model_, options);
+  const GenerateResult again =
+      Generate(fresh, session.tokens().subspan(0, second.prompt_tokens), greedy_);
+  EXPECT_EQ(again.ids, second.ids);
+}
+
 TEST_F(ChatTest, MarkersInMessagesStayText) {
   const TokenId begin = *model_->tokenizer->Find("<|im_start|>");
   const TokenId end = *model_->tokenizer->Find("<|im_end|>");

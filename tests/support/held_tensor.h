@@ -23,6 +23,7 @@ enum class Order {
   kTransposed,  // [B, H, D, N]
   kGaps,        // every third number of rows that are longer
   kOneHead,     // all heads are the same memory: a stride of 0
+  kOneNumber,   // all numbers of a row are
 };
 
 class HeldTensor {
@@ -37,6 +38,7 @@ class HeldTensor {
       case Order::kTransposed: strides_ = {h * d * n, d * n, 1, n}; break;
       case Order::kGaps: strides_ = {h * n * (3 * d + 5), n * (3 * d + 5), 3 * d + 5, 3}; break;
       case Order::kOneHead: strides_ = {n * d, 0, d, 1}; break;
+      case Order::kOneNumber: strides_ = {h * n, n, 1, 0}; break;
     }
     // A tensor of the callers may begin anywhere that its elements may.
     memory_.assign((std::max<std::int64_t>(b * strides_[0], 1) + 1) * ElementBytes(type), kUnused);

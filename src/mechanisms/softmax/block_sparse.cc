@@ -9,9 +9,8 @@ namespace foveate::mechanisms {
 namespace {
 
 PatternPtr Make(const Params& params) {
-  const PatternPtr tiles =
-      MakeTileList(TileAxis::OfSize(params.Integer("bq")), TileAxis::OfSize(params.Integer("bk")),
-                   params.List("tiles"));
+  const PatternPtr tiles = MakeTileList(TileAxis::OfSize(params.Integer("bq")),
+                                        TileAxis::OfSize(params.Integer("bk")), params);
   return params.Bool("causal") ? And(tiles, Window(-1, 0)) : tiles;
 }
 

@@ -30,7 +30,7 @@ Mechanism var_block_sparse() {
           .by_row = true,
           .pattern = [](const Params& params) {
             return MakeTileList(TileAxis::AtEdges(params, "q_edges"),
-                                TileAxis::AtEdges(params, "k_edges"), params.List("tiles"));
+                                TileAxis::AtEdges(params, "k_edges"), params);
           }};
 }
 

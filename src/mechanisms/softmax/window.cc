@@ -13,6 +13,7 @@ Mechanism window() {
   };
   return {
       .name = "window",
+      .synonyms = {"sliding_window", "swa"},
       .title = "Sliding window",
       .paper = "Beltagy et al. 2020, arXiv 2004.05150",
       .formula = "(left < 0 or i - j <= left) and (right < 0 or j - i <= right)",
