@@ -4,6 +4,7 @@
 #include <charconv>
 #include <chrono>
 #include <nlohmann/json.hpp>
+#include <random>
 
 #include "base/cpu.h"
 #include "base/throw.h"
@@ -25,6 +26,7 @@ constexpr std::int64_t kPictureCells = 256;
 constexpr std::int64_t kMostLength = 100'000'000;
 constexpr std::int64_t kMostSliceRows = 131'072;
 constexpr std::int64_t kMostReachTiles = 100'000;
+constexpr std::int64_t kMostExampleNumbers = 64 << 20;
 constexpr std::size_t kMostListedRuns = 1'000'000;
 
 struct ShowOptions {
@@ -87,14 +89,42 @@ AttentionShape ShapeOf(const ShowOptions& options) {
   return {options.length, options.keys > 0 ? options.keys : options.length};
 }
 
+// Rows that drift, as rotated keys do: each is mostly the one before.
+std::vector<float> DriftingRows(std::int64_t rows, std::int64_t dim, unsigned seed) {
+  constexpr float kKept = 0.95f, kFresh = 0.312f;  // the squares make 1
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(rows * dim);
+  for (std::int64_t i = 0; i < rows * dim; ++i) {
+    values[i] = i < dim ? normal(random) : kKept * values[i - dim] + kFresh * normal(random);
+  }
+  return values;
+}
+
+// What a mechanism that looks at queries and keys makes of random ones.
+PatternPtr ExampleChoice(const Selector& selector, const AttentionShape& shape, std::int64_t dim) {
+  if (std::max(shape.queries, shape.keys) * dim > kMostExampleNumbers) {
+    Throw(ErrorCode::kLimit, "queries and keys of {} numbers, at most {} are drawn",
+          std::max(shape.queries, shape.keys) * dim, kMostExampleNumbers);
+  }
+  const std::vector<float> queries = DriftingRows(shape.queries, dim, 1);
+  const std::vector<float> keys = DriftingRows(shape.keys, dim, 2);
+  Context context;
+  const auto in = SelectFrom(context, DenseRef(queries.data(), {1, 1, shape.queries, dim}),
+                             DenseRef(keys.data(), {1, 1, shape.keys, dim}), 0);
+  return selector.Select(context, *in, nullptr)[0];
+}
+
 Shown Examine(const ShowOptions& options, const AttentionSpec& spec) {
   const HeadAttention& choice = spec.At(options.layer, options.head);
-  if (choice.pattern == nullptr) {
-    Throw(ErrorCode::kUnsupported, "{} is no pattern of keys: it cannot be drawn",
-          ToText(*choice.node));
-  }
   const AttentionShape shape = ShapeOf(options);
   Shown shown{.text = ToText(*choice.node), .pattern = choice.pattern, .shape = shape};
+  if (choice.selector != nullptr) {
+    shown.pattern = ExampleChoice(*choice.selector, shape, options.dim);
+    shown.text += " on random keys";
+  } else if (choice.pattern == nullptr) {
+    Throw(ErrorCode::kUnsupported, "{} is no pattern of keys: it cannot be drawn", shown.text);
+  }
   const auto start = std::chrono::steady_clock::now();
   shown.pattern->Check(shape);
   shown.order = shown.pattern->Order(shape);
@@ -340,7 +370,10 @@ int Show(const ShowOptions& options) {
 void AddShowVerb(CLI::App& app, Work& work) {
   auto options = std::make_shared<ShowOptions>();
   CLI::App* verb = app.add_subcommand("show", "Draw an attention spec and count what it costs");
-  verb->add_option("spec", options->specs, "a spec, or several joined by commas to compare them")
+  verb->add_option(
+          "spec", options->specs,
+          "a spec, or several joined by commas to compare them; keys that are chosen by content "
+          "are chosen among random ones")
       ->required()
       ->type_name("SPEC");
   verb->add_option("-n,--length", options->length, "queries (default 64)")

@@ -389,9 +389,17 @@ void PackQuery(std::int64_t row, std::int64_t dim, const float* query, double sc
   for (std::int64_t d = 0; d < dim; ++d) to[d * kTileRows] = static_cast<float>(query[d] * scale);
 }
 
+void UnpackKeys(const PageLayout& layout, const std::byte* block, float* page) {
+  // Widened scales, then codes of which four take a float's room.
+  alignas(64) float scratch[kMaxHeadDim / kCodeBlock * kPageKeys + kMaxHeadDim * kPageKeys / 4];
+  const KeyTile tile{.keys = block};
+  VisitKeys(layout, tile, scratch, nullptr,
+            PackPanels{layout.key_dim, kPageKeys, page, layout.key_dim * kPanel});
+}
+
 constexpr AttentionKernels kAttentionKernels = {kBlockRows, StoreKey,   StoreValue, WidenRow,
-                                                PackKeys,   PackValues, PackQuery,  AttendStep,
-                                                Merge,      Normalise};
+                                                PackKeys,   PackValues, UnpackKeys, PackQuery,
+                                                AttendStep, Merge,      Normalise};
 
 }  // namespace foveate::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

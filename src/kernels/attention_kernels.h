@@ -97,6 +97,9 @@ struct AttentionKernels {
   void (*pack_keys)(const TensorRef<2>& keys, float* page);
   void (*pack_values)(const TensorRef<2>& values, std::int64_t panel, float* page);
 
+  // The same of a stored page of keys, all 64.
+  void (*unpack_keys)(const PageLayout& layout, const std::byte* block, float* page);
+
   // Writes query row `row`, scaled and rounded once, among the packed queries.
   void (*pack_query)(std::int64_t row, std::int64_t dim, const float* query, double scale,
                      float* packed);

@@ -29,6 +29,15 @@ void Scores(std::int64_t rows, std::int64_t dim, const float* queries, const flo
   }
 }
 
+void PanelScores(std::int64_t rows, std::int64_t dim, const float* queries, const float* panel,
+                 float* scores) {
+  for (std::int64_t row = 0; row < rows; row += kBlockRows) {
+    GemmRows(BlockSize(row, rows), QueryBlock{queries + row * dim, dim},
+             PanelSource{panel, dim * kPanel}, {scores + row * kPanel, kPanel, dim, false}, 0,
+             kPanel);
+  }
+}
+
 void AddRows(std::int64_t rows, const float* tile, const float* panels, std::int64_t width,
              float* to) {
   for (std::int64_t row = 0; row < rows; row += kBlockRows) {
@@ -47,7 +56,8 @@ void AddKeys(std::int64_t rows, const float* tile, const float* panels, std::int
 
 }  // namespace
 
-constexpr TileProducts kTileProducts = {.scores = Scores, .add_rows = AddRows, .add_keys = AddKeys};
+constexpr TileProducts kTileProducts = {
+    .scores = Scores, .panel_scores = PanelScores, .add_rows = AddRows, .add_keys = AddKeys};
 
 }  // namespace foveate::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

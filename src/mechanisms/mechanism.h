@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "attention/pattern.h"
+#include "attention/selection.h"
 #include "mechanisms/params.h"
 
 namespace foveate {
@@ -42,6 +43,10 @@ struct Mechanism {
   // The pattern of a softmax mechanism. Throws Error(kInvalidArgument) for values that do not fit
   // each other. Null: the mechanism is no pattern, so & and | do not apply to it.
   PatternPtr (*pattern)(const Params& params) = nullptr;
+
+  // Likewise what makes the patterns of a mechanism that looks at queries and keys. A parameter
+  // `dense_layers` of it is the number of a model's first layers that it leaves alone.
+  SelectorPtr (*selector)(const Params& params) = nullptr;
 };
 
 }  // namespace foveate

@@ -43,6 +43,11 @@ std::string_view TakeUntil(std::string_view& text, char separator) {
   return part;
 }
 
+// Whether the last members of tuples have names.
+bool NamesLast(const Param& param) {
+  return param.type == ParamType::kTuples && !param.words.empty();
+}
+
 bool AppendTuple(const Param& param, std::string_view text, IntegerList& list) {
   if (param.arity > 1 && std::count(text.begin(), text.end(), 'x') < param.arity - 1) return false;
   for (int member = 0; member < param.arity; ++member) {
@@ -50,7 +55,7 @@ bool AppendTuple(const Param& param, std::string_view text, IntegerList& list) {
     // A word may itself have an x in it.
     const std::string_view part = last ? text : TakeUntil(text, 'x');
     std::optional<std::int64_t> number = ParseNumber<std::int64_t>(part);
-    if (last && !number) number = IndexOf(param.words, part);
+    if (last && !number && NamesLast(param)) number = IndexOf(param.words, part);
     if (!number) return false;
     list.push_back(*number);
   }
@@ -95,6 +100,8 @@ ParamValue Parse(const Param& param, std::string_view text) {
       return IndexOf(param.words, text) ? ParamValue(std::string(text)) : ParamValue();
     case ParamType::kAxes: return OrNothing(ParseAxes(param, text));
     case ParamType::kList:
+      if (IndexOf(param.words, text)) return std::string(text);
+      return OrNothing(ParseList(param, text));
     case ParamType::kTuples: return OrNothing(ParseList(param, text));
   }
   return {};
@@ -114,7 +121,11 @@ std::string Expected(const Param& param) {
     case ParamType::kReal: return "a number " + RangeText(param);
     case ParamType::kBool: return "0 or 1";
     case ParamType::kWord: return fmt::format("{}", fmt::join(param.words, " or "));
-    case ParamType::kList: return fmt::format("integers {} joined by /", RangeText(param));
+    case ParamType::kList: {
+      const std::string list = fmt::format("integers {} joined by /", RangeText(param));
+      if (param.words.empty()) return list;
+      return fmt::format("{} or {}", fmt::join(param.words, ", "), list);
+    }
     case ParamType::kAxes:
       return fmt::format("integers {}, one for each axis joined by x, or one for all",
                          RangeText(param));
@@ -134,7 +145,7 @@ bool InRange(const Param& param, const ParamValue& value) {
   const auto* list = std::get_if<IntegerList>(&value);
   if (list == nullptr) return true;
   for (std::size_t i = 0; i < list->size(); ++i) {
-    const bool word = !param.words.empty() && (i + 1) % param.arity == 0;
+    const bool word = NamesLast(param) && (i + 1) % param.arity == 0;
     const auto number = (*list)[i];
     if (word ? number < 0 || number >= std::ssize(param.words)
              : !legal(static_cast<double>(number))) {
@@ -170,7 +181,7 @@ std::string ParamToText(const Param& param, const ParamValue& value) {
   for (std::size_t i = 0; i < list->size(); ++i) {
     const bool first = i % param.arity == 0, last = (i + 1) % param.arity == 0;
     if (i > 0) text += first ? '/' : 'x';
-    if (last && !param.words.empty()) {
+    if (last && NamesLast(param)) {
       text += param.words[(*list)[i]];
     } else {
       text += std::to_string((*list)[i]);

@@ -17,7 +17,7 @@ enum class ParamType {
   kReal,
   kBool,
   kWord,    // one of Param::words
-  kList,    // integers
+  kList,    // integers; or one of Param::words, if there are any
   kAxes,    // integers, one for each axis of a grid; or one for all axes
   kTuples,  // a list of tuples of `arity` integers
 };
@@ -33,7 +33,7 @@ struct Param {
   double least = 0;                // of numbers, also those in lists
   double most = kMostCount;
   std::vector<std::string_view> words =
-      {};  // of kWord; of kTuples: names of the last member's 0, 1..
+      {};  // of kWord and kList; of kTuples: names of the last member's 0, 1..
   int arity = 1;
 };
 

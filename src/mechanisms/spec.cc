@@ -51,17 +51,29 @@ SpecNodePtr ForHead(const SpecNodePtr& node, std::int64_t head) {
   return copy;
 }
 
-std::vector<HeadAttention> HeadsOf(const SpecNodePtr& node,
-                                   std::map<std::string, PatternPtr>& patterns) {
+// What a mechanism by itself chooses keys with; null: nothing.
+SelectorPtr SelectorOf(const SpecNode& node) {
+  if (node.kind != SpecNode::Kind::kMechanism) return nullptr;
+  const Params& params = node.mechanism.front();
+  return params.mechanism().selector == nullptr ? nullptr : params.mechanism().selector(params);
+}
+
+struct Made {
+  PatternPtr pattern;
+  SelectorPtr selector;
+};
+
+std::vector<HeadAttention> HeadsOf(const SpecNodePtr& node, std::map<std::string, Made>& all) {
   std::set<std::int64_t> ends = {0, kNoEnd};
   CollectHeadEnds(*node, ends);
   std::vector<HeadAttention> heads;
   for (auto begin = ends.begin(); std::next(begin) != ends.end(); ++begin) {
     const SpecNodePtr own = ForHead(node, *begin);
     if (own == nullptr) continue;
-    const auto [entry, added] = patterns.try_emplace(ToText(*own));
-    if (added) entry->second = PatternOf(*own, false);
-    heads.push_back({{*begin, *std::next(begin)}, own, entry->second});
+    const auto [entry, added] = all.try_emplace(ToText(*own));
+    Made& made = entry->second;
+    if (added) made = {PatternOf(*own, false), SelectorOf(*own)};
+    heads.push_back({{*begin, *std::next(begin)}, own, made.pattern, made.selector});
   }
   return heads;
 }
@@ -82,8 +94,8 @@ const Item& Find(const std::vector<Item>& items, Range Item::* range, std::int64
 }  // namespace
 
 AttentionSpec::AttentionSpec(std::vector<LayerAttention> layers) : layers_(std::move(layers)) {
-  std::map<std::string, PatternPtr> patterns;  // by canonical text, so that equal ones are shared
-  for (LayerAttention& layer : layers_) layer.heads = HeadsOf(layer.node, patterns);
+  std::map<std::string, Made> all;  // by canonical text, so that equal ones are shared
+  for (LayerAttention& layer : layers_) layer.heads = HeadsOf(layer.node, all);
 }
 
 const LayerAttention& AttentionSpec::Layer(std::int64_t layer) const {
@@ -111,6 +123,34 @@ std::vector<PatternPtr> HeadPatterns(const AttentionSpec& spec, std::int64_t lay
     if (patterns.back() == nullptr) {
       Throw(ErrorCode::kUnsupported, "{}: not a pattern of keys", ToText(spec));
     }
+  }
+  return patterns;
+}
+
+bool HasSelector(const LayerAttention& layer) {
+  return std::any_of(layer.heads.begin(), layer.heads.end(),
+                     [](const HeadAttention& use) { return use.selector != nullptr; });
+}
+
+std::vector<PatternPtr> SelectPatterns(Context& context, const LayerAttention& layer,
+                                       const SelectionInput& in, SelectionStates* states) {
+  std::vector<PatternPtr> patterns(in.heads);
+  std::map<const Selector*, std::vector<PatternPtr>> chosen;
+  for (std::int64_t head = 0; head < in.heads; ++head) {
+    const HeadAttention& use = Find(layer.heads, &HeadAttention::heads, head, "head");
+    patterns[head] = use.pattern;
+    if (use.selector == nullptr) continue;
+    std::vector<PatternPtr>& of_all = chosen[use.selector.get()];
+    if (of_all.empty()) {
+      Selector::State* state = nullptr;
+      if (states != nullptr) {
+        auto& own = (*states)[use.selector.get()];
+        if (own == nullptr) own = use.selector->NewState();
+        state = own.get();
+      }
+      of_all = use.selector->Select(context, in, state);
+    }
+    patterns[head] = of_all[head];
   }
   return patterns;
 }

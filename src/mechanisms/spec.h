@@ -18,6 +18,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -48,6 +49,7 @@ struct HeadAttention {
   Range heads;
   SpecNodePtr node;    // a mechanism, or patterns that are combined
   PatternPtr pattern;  // null: a mechanism that is no pattern. The same for equal nodes of a spec.
+  SelectorPtr selector;  // of a mechanism that chooses keys by content; likewise
 };
 
 struct LayerAttention {
@@ -75,6 +77,15 @@ class AttentionSpec {
 // mechanism that is not a pattern of keys.
 std::vector<PatternPtr> HeadPatterns(const AttentionSpec& spec, std::int64_t layer,
                                      std::int64_t heads);
+
+// The same where some heads may choose keys by content: those of `in`. `states`: of a layer whose
+// cache grows from call to call; null: a call of its own.
+using SelectionStates = std::map<const Selector*, std::unique_ptr<Selector::State>>;
+std::vector<PatternPtr> SelectPatterns(Context& context, const LayerAttention& layer,
+                                       const SelectionInput& in, SelectionStates* states = nullptr);
+
+// Whether some heads do.
+bool HasSelector(const LayerAttention& layer);
 
 // Throws Error(kInvalidArgument) if it names heads beyond those that there are.
 void CheckHeads(const LayerAttention& layer, std::int64_t heads);

@@ -67,6 +67,14 @@ std::optional<IntegerList> ListOf(const Param& param, const Json& value) {
   return list;
 }
 
+// Nothing if it is none of the parameter's words.
+ParamValue WordOf(const Param& param, const Json& value) {
+  if (!value.is_string()) return {};
+  const auto& word = value.get_ref<const std::string&>();
+  const bool known = std::find(param.words.begin(), param.words.end(), word) != param.words.end();
+  return known ? ParamValue(word) : ParamValue();
+}
+
 // Nothing if the value is none of this type.
 ParamValue ValueOf(const Param& param, const Json& value) {
   const std::optional<std::int64_t> integer = IntegerOf(value);
@@ -77,14 +85,10 @@ ParamValue ValueOf(const Param& param, const Json& value) {
     case ParamType::kBool:
       if (value.is_boolean()) return value.get<bool>();
       return integer && (*integer == 0 || *integer == 1) ? ParamValue(*integer == 1) : ParamValue();
-    case ParamType::kWord: {
-      if (!value.is_string()) return {};
-      const auto& word = value.get_ref<const std::string&>();
-      const bool known =
-          std::find(param.words.begin(), param.words.end(), word) != param.words.end();
-      return known ? ParamValue(word) : ParamValue();
-    }
+    case ParamType::kWord: return WordOf(param, value);
     case ParamType::kList:
+      if (const ParamValue word = WordOf(param, value); word != ParamValue()) return word;
+      [[fallthrough]];
     case ParamType::kAxes:
     case ParamType::kTuples:
       if (auto list = ListOf(param, value)) return *std::move(list);

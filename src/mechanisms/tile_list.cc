@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "attention/band_pattern.h"
+#include "attention/row_ranges.h"
 #include "base/checked.h"
 #include "base/throw.h"
 #include "mechanisms/mechanism.h"
@@ -41,14 +42,7 @@ class TileList final : public Pattern {
 
   std::uint64_t Bits(const AttentionShape& shape, std::int64_t row,
                      std::int64_t first_key) const override {
-    const Ranges& seen = SeenBy(rows_.TileOf(row));
-    auto range = std::upper_bound(seen.begin(), seen.end(), first_key,
-                                  [](std::int64_t key, const Range& r) { return key < r.end; });
-    std::uint64_t bits = 0;
-    for (; range != seen.end() && range->begin < first_key + 64; ++range) {
-      bits |= BitsOf(*range, first_key);
-    }
-    return bits & BitsOf({0, shape.keys}, first_key);
+    return BitsOf(SeenBy(rows_.TileOf(row)), first_key) & BitsOf(Range{0, shape.keys}, first_key);
   }
 
   Coverage Cover(const AttentionShape& shape, Range rows) const override {

@@ -79,7 +79,8 @@ Decoder::Decoder(Context& context, std::shared_ptr<const LanguageModel> model,
           model_->file, WithScaling(model_->config, options_),
           options_.context == kEndlessContext ? model_->config.context : options_.context)),
       plans_(PlanAttention(model_->config, options_.attention)),
-      caches_(MakeCaches(model_->config, plans_, options_)) {
+      caches_(MakeCaches(model_->config, plans_, options_)),
+      selection_states_(caches_.size()) {
   const ModelConfig& config = model_->config;
   const std::int64_t t = options_.chunk;
   const std::int64_t heads = config.max_query_heads();
@@ -134,7 +135,7 @@ void Decoder::Evaluate(std::span<const TokenId> tokens) {
   FillRotations();
   for (std::size_t i = 0; i < caches_.size(); ++i) {
     const LayerConfig& layer = model_->config.layers[i];
-    AttentionBlock(layer, model_->weights.layers[i], plans_[i], caches_[i]);
+    AttentionBlock(layer, model_->weights.layers[i], plans_[i], caches_[i], selection_states_[i]);
     FeedForwardBlock(layer, model_->weights.layers[i]);
   }
   position_ += count;
@@ -163,7 +164,8 @@ void Decoder::FillRotations() {
 
 // x += Wo attention(rope(Wq h), rope(Wk h), Wv h),  h = rms(x)
 void Decoder::AttentionBlock(const LayerConfig& layer, const LayerWeights& weights,
-                             const LayerAttentionPlan& plan, KvCache& cache) {
+                             const LayerAttentionPlan& plan, KvCache& cache,
+                             SelectionStates& states) {
   const ModelConfig& config = model_->config;
   const std::int64_t h = layer.query_heads, k = layer.kv_heads;
   const std::int64_t d = config.key_dim, dv = config.value_dim;
@@ -181,10 +183,14 @@ void Decoder::AttentionBlock(const LayerConfig& layer, const LayerWeights& weigh
                            .head_patterns = plan.head_patterns,
                            .scale = static_cast<float>(config.score_scale),
                            .soft_cap = static_cast<float>(config.score_cap)};
+  const View<const float, 3> queries = MakeView<const float>(queries_.data(), tokens_, h, d);
+  if (plan.selection) {
+    options.head_patterns =
+        SelectPatterns(context_, *plan.selection, *SelectFrom(context_, cache, queries), &states);
+  }
   const View<float, 3> mixed = MakeView(mixed_.data(), tokens_, h, dv);
   const View<float, 2> lse = MakeView(lse_.data(), tokens_, h);
-  Attend(context_, cache, MakeView<const float>(queries_.data(), tokens_, h, d), options,
-         attention_scratch_, mixed, lse);
+  Attend(context_, cache, queries, options, attention_scratch_, mixed, lse);
   if (plan.sinks) AddMovedSinks(*plan.sinks, options, cache, mixed, lse);
   activations_.Set(context_, MakeView<const float>(mixed_.data(), tokens_, h * dv),
                    options_.activations);

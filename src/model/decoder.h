@@ -74,7 +74,7 @@ class Decoder {
   void Embed(std::span<const TokenId> tokens);
   void FillRotations();
   void AttentionBlock(const LayerConfig& layer, const LayerWeights& weights,
-                      const LayerAttentionPlan& plan, KvCache& cache);
+                      const LayerAttentionPlan& plan, KvCache& cache, SelectionStates& states);
   void AddMovedSinks(const MovedSinks& sinks, AttentionOptions options, const KvCache& cache,
                      View<float, 3> mixed, View<float, 2> lse);
   void PrepareHeads(const LayerConfig& layer, const LayerWeights& weights,
@@ -91,8 +91,9 @@ class Decoder {
   DecoderOptions options_;
   const VectorOps& ops_;
   RopeTables rope_;
-  std::vector<LayerAttentionPlan> plans_;  // one per layer
-  std::vector<KvCache> caches_;            // one per layer
+  std::vector<LayerAttentionPlan> plans_;          // one per layer
+  std::vector<KvCache> caches_;                    // one per layer
+  std::vector<SelectionStates> selection_states_;  // likewise
   AttentionScratch attention_scratch_;
   Activations activations_;
   std::int64_t position_ = 0;

@@ -38,14 +38,15 @@ class Planner {
     return {.pattern = pattern, .head_patterns = {}, .kept = pattern->Kept(), .sinks = {}};
   }
 
-  LayerAttentionPlan Chosen(const LayerAttention& chosen, const LayerConfig& layer) {
+  LayerAttentionPlan Chosen(const LayerAttention& chosen, const LayerConfig& layer,
+                            std::int64_t index) {
     CheckHeads(chosen, layer.query_heads);
+    for (const HeadAttention& use : chosen.heads) CheckUsable(*use.node);
+    if (HasSelector(chosen)) return Selected(chosen, layer, index);
     LayerAttentionPlan plan;
     bool all_kept = true;
     for (std::int64_t head = 0; head < layer.query_heads; ++head) {
-      const HeadAttention& use = HeadOf(chosen, head);
-      CheckUsable(*use.node);
-      const PatternPtr pattern = Causal(use.pattern);
+      const PatternPtr pattern = Causal(HeadOf(chosen, head).pattern);
       plan.head_patterns.push_back(pattern);
       const std::optional<KeptKeys> kept = pattern->Kept();
       all_kept = all_kept && kept;
@@ -63,6 +64,32 @@ class Planner {
   }
 
  private:
+  LayerAttentionPlan Selected(LayerAttention chosen, const LayerConfig& layer, std::int64_t index) {
+    const LayerAttentionPlan own = Own(layer);
+    for (HeadAttention& use : chosen.heads) {
+      if (use.selector == nullptr) {
+        use.pattern = Causal(use.pattern);
+      } else if (index < DenseLayers(use.node->mechanism.front())) {
+        use.selector = nullptr;
+        use.pattern = own.pattern;
+      }
+    }
+    if (!HasSelector(chosen) && chosen.heads.size() == 1) return own;
+    return {.pattern = nullptr,
+            .head_patterns = {},
+            .selection = std::move(chosen),
+            .kept = {},
+            .sinks = {}};
+  }
+
+  // How many of a model's first layers it leaves alone.
+  static std::int64_t DenseLayers(const Params& params) {
+    for (const Param& param : params.mechanism().params) {
+      if (param.key == "dense_layers") return params.Integer("dense_layers");
+    }
+    return 0;
+  }
+
   static const HeadAttention& HeadOf(const LayerAttention& layer, std::int64_t head) {
     for (const HeadAttention& use : layer.heads) {
       if (use.heads.begin <= head && head < use.heads.end) return use;
@@ -74,6 +101,7 @@ class Planner {
     for (const SpecNodePtr& child : node.children) CheckUsable(*child);
     for (const Params& params : node.mechanism) {
       const Mechanism& mechanism = params.mechanism();
+      if (mechanism.selector != nullptr) continue;
       if (mechanism.pattern == nullptr || mechanism.by_row) {
         Throw(ErrorCode::kUnsupported, "--attention: {} cannot be used in a language model: {}",
               mechanism.name,
@@ -142,7 +170,7 @@ std::vector<LayerAttentionPlan> PlanAttention(const ModelConfig& config,
   for (std::int64_t i = 0; i < count; ++i) {
     const LayerConfig& layer = config.layers[i];
     const LayerAttention* chosen = spec ? ChosenFor(*spec, i, layer) : nullptr;
-    plans.push_back(chosen != nullptr ? planner.Chosen(*chosen, layer) : planner.Own(layer));
+    plans.push_back(chosen != nullptr ? planner.Chosen(*chosen, layer, i) : planner.Own(layer));
   }
   return plans;
 }

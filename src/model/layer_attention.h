@@ -26,17 +26,19 @@ struct MovedSinks {
 };
 
 struct LayerAttentionPlan {
-  PatternPtr pattern;                     // of all heads, or
-  std::vector<PatternPtr> head_patterns;  // of each query head
-  std::optional<KeptKeys> kept;           // what later queries can see; none: everything
+  PatternPtr pattern;                            // of all heads, or
+  std::vector<PatternPtr> head_patterns;         // of each query head, or
+  std::optional<LayerAttention> selection = {};  // mechanisms that choose keys by content
+  std::optional<KeptKeys> kept;                  // what later queries can see; none: everything
   std::optional<MovedSinks> sinks;
 };
 
 // One plan for each layer. A spec without layers replaces the attention of the layers that have no
 // window of their own; a spec with layers that of the layers it names. Every pattern is restricted
-// to causal attention. Equal layers share their patterns. Throws Error: kUnsupported for mechanisms
-// that are no patterns or count the rows of a call, kInvalidArgument for layers that the model does
-// not have.
+// to causal attention. A mechanism that chooses keys by content leaves its first `dense_layers` of
+// the model's layers as they are. Equal layers share their patterns. Throws Error: kUnsupported for
+// mechanisms that are no patterns or count the rows of a call, kInvalidArgument for layers that the
+// model does not have.
 std::vector<LayerAttentionPlan> PlanAttention(const ModelConfig& config,
                                               const std::optional<AttentionSpec>& spec);
 

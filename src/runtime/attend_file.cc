@@ -71,7 +71,8 @@ void CheckExtra(const SafetensorsFile& file, const char* name, const Shape4& ext
 
 // Every tensor of a call.
 struct Call {
-  Call(const SafetensorsFile& file, const AttendFileOptions& given, const AttentionSpec& spec)
+  Call(Context& context, const SafetensorsFile& file, const AttendFileOptions& given,
+       const AttentionSpec& spec)
       : query(RequiredTensor(file, "q")),
         key(RequiredTensor(file, "k")),
         value(RequiredTensor(file, "v")),
@@ -96,13 +97,25 @@ struct Call {
       }
     }
     CheckHeads(spec.Layer(0), heads);
-    options = {.head_patterns = HeadPatterns(spec, 0, heads),
+    options = {.head_patterns = Patterns(context, file, spec),
                .scale = given.scale,
                .soft_cap = given.soft_cap,
                .bias = bias.view};
     if (given.alibi) options.alibi_slopes = AlibiSlopes(heads);
     options.sinks = ReadSinks(file, heads);
     extra_options = {.scale = given.scale, .soft_cap = given.soft_cap};
+  }
+
+  // Mechanisms that choose keys by content do so here.
+  std::vector<PatternPtr> Patterns(Context& context, const SafetensorsFile& file,
+                                   const AttentionSpec& spec) const {
+    const std::int64_t batches = query.shape()[0], heads = query.shape()[1];
+    if (!HasSelector(spec.Layer(0))) return HeadPatterns(spec, 0, heads);
+    if (batches != 1) {
+      Throw(ErrorCode::kUnsupported, "{}: q has a batch of {}, {} takes one sequence at a time",
+            file.path(), batches, ToText(spec));
+    }
+    return SelectPatterns(context, spec.Layer(0), *SelectFrom(context, query.ref(), key.ref(), 0));
   }
 
   HeldTensor query, key, value;
@@ -195,7 +208,7 @@ std::vector<float> AlibiSlopes(std::int64_t heads) {
 
 AttendFileResult AttendFile(Context& context, const SafetensorsFile& file,
                             const AttentionSpec& spec, const AttendFileOptions& given) {
-  const Call call(file, given, spec);
+  const Call call(context, file, given, spec);
   const auto [batches, heads, rows, dim] = call.query.shape();
   AttendFileResult result{{batches, heads, rows, call.value.shape()[3]}};
   if (call.dout && call.dout->shape() != result.shape) {

@@ -119,11 +119,11 @@ Value FilteredByAttribute(Runtime& runtime, const Value& subject, const Args& ar
 Value MapAttribute(Runtime& runtime, const Value& subject, const Args& args) {
   const BoundArgs bound("map", args, {"attribute", "default"});
   std::vector<Value> mapped;
-  for (Value& item : Items(runtime, subject)) {
+  for (const Value& item : Items(runtime, subject)) {
     runtime.Charge(1);
     Value value = AtPath(runtime, item, bound.Get(0));
-    const bool replaced = IsUndefined(value) && bound.Find(1) != nullptr;
-    mapped.push_back(replaced ? *bound.Find(1) : std::move(value));
+    if (IsUndefined(value) && bound.Find(1) != nullptr) value = *bound.Find(1);
+    mapped.push_back(std::move(value));
   }
   return runtime.NewList(std::move(mapped));
 }
