@@ -84,9 +84,4 @@ const float* PackedKeys::Panel(std::int64_t index) const {
   return panels_.data() + index * kPanel * dim_;
 }
 
-void PackedKeys::Key(std::int64_t key, float* to) const {
-  const float* from = Panel(key / kPanel) + key % kPanel;
-  for (std::int64_t d = 0; d < dim_; ++d) to[d] = from[d * kPanel];
-}
-
 }  // namespace foveate

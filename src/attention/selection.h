@@ -27,6 +27,7 @@ class SelectionInput {
   std::int64_t kv_heads = 0;  // a divisor of H
   std::int64_t dim = 0;       // D
   AttentionShape shape;
+  bool more_follows = false;  // the rows are part of a prompt, and not the last
 
   std::int64_t group() const { return heads / kv_heads; }
   std::int64_t pages() const;
@@ -53,8 +54,6 @@ class PackedKeys {
 
   // Panel of keys [16 index, 16 index + 16): [D][16].
   const float* Panel(std::int64_t index) const;
-  // Copies the D floats of a key.
-  void Key(std::int64_t key, float* to) const;
 
  private:
   std::int64_t dim_ = 0;

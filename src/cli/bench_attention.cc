@@ -87,6 +87,9 @@ OrderedJson RowJson(const AttentionBenchRow& row) {
                         {"error_of_bound", row.error}};
   if (!row.share_of_fma.empty()) object["share_of_fma"] = Median(row.share_of_fma);
   if (!row.share_of_reading.empty()) object["share_of_reading"] = Median(row.share_of_reading);
+  if (!row.share_of_selection.empty()) {
+    object["share_of_selection"] = Median(row.share_of_selection);
+  }
   if (!row.over_forward.empty()) object["over_forward"] = Median(row.over_forward);
   if (!row.speedup.empty()) {
     object["speedup_over_dense"] = Median(row.speedup);
@@ -115,7 +118,9 @@ void PrintTable(const std::vector<AttentionBenchRow>& rows) {
                row.kv.empty() ? row.type : row.kv, seconds.median * 1e3,
                fmt::format("{:.2f} to {:.2f}", seconds.least * 1e3, seconds.most * 1e3),
                row.gflops(), fmt::format("{:.2f} {}", share, reading ? "read" : "FMA"),
-               fmt::format("{:.2f} %", row.schedule_seconds / seconds.median * 100));
+               fmt::format(
+                   "{:.2f} %",
+                   (Median(row.share_of_selection) + row.schedule_seconds / seconds.median) * 100));
     if (!row.speedup.empty()) {
       fmt::print(" {:>8.2f}x {:>7.2f}x", Median(row.speedup), row.dense_tiles / row.tiles);
     }

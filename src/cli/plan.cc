@@ -373,6 +373,7 @@ void AddPlanVerb(CLI::App& app, Work& work) {
   CLI::App* plan = app.add_subcommand("plan", "What a mechanism can save, before it runs");
   plan->require_subcommand(1);
   AddNeighborhoodVerb(*plan, work);
+  AddPlanKineticsVerb(*plan, work);
 }
 
 }  // namespace foveate::cli

@@ -23,6 +23,7 @@ void AddCheckVerb(CLI::App& app, Work& work);
 void AddMechanismsVerb(CLI::App& app, Work& work);
 void AddShowVerb(CLI::App& app, Work& work);
 void AddPlanVerb(CLI::App& app, Work& work);
+void AddPlanKineticsVerb(CLI::App& plan, Work& work);  // a verb of `plan`
 void AddInspectVerb(CLI::App& app, Work& work);
 void AddAttendVerb(CLI::App& app, Work& work);
 void AddBenchVerb(CLI::App& app, Work& work);

@@ -113,7 +113,7 @@ std::int64_t Decoder::kv_bytes() const {
   return bytes;
 }
 
-void Decoder::Evaluate(std::span<const TokenId> tokens) {
+void Decoder::Evaluate(std::span<const TokenId> tokens, bool more_follows) {
   const std::int64_t count = static_cast<std::int64_t>(tokens.size());
   if (count < 1 || count > options_.chunk) {
     Throw(ErrorCode::kInvalidArgument, "{} tokens in one pass, expected 1 to {}", count,
@@ -131,6 +131,7 @@ void Decoder::Evaluate(std::span<const TokenId> tokens) {
   }
 
   tokens_ = count;
+  more_follows_ = more_follows;
   Embed(tokens);
   FillRotations();
   for (std::size_t i = 0; i < caches_.size(); ++i) {
@@ -185,8 +186,9 @@ void Decoder::AttentionBlock(const LayerConfig& layer, const LayerWeights& weigh
                            .soft_cap = static_cast<float>(config.score_cap)};
   const View<const float, 3> queries = MakeView<const float>(queries_.data(), tokens_, h, d);
   if (plan.selection) {
-    options.head_patterns =
-        SelectPatterns(context_, *plan.selection, *SelectFrom(context_, cache, queries), &states);
+    const std::unique_ptr<SelectionInput> in = SelectFrom(context_, cache, queries);
+    in->more_follows = more_follows_;
+    options.head_patterns = SelectPatterns(context_, *plan.selection, *in, &states);
   }
   const View<float, 3> mixed = MakeView(mixed_.data(), tokens_, h, dv);
   const View<float, 2> lse = MakeView(lse_.data(), tokens_, h);

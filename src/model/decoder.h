@@ -61,7 +61,8 @@ class Decoder {
   // Runs `tokens` (1 to options().chunk of them) at the next positions. Throws and leaves the state
   // as it was: Error(kInvalidArgument) for an id outside the vocabulary, Error(kLimit) when they do
   // not fit the context.
-  void Evaluate(std::span<const TokenId> tokens);
+  // `more_follows`: they are part of a prompt, and not its end.
+  void Evaluate(std::span<const TokenId> tokens, bool more_follows = false);
 
   // Logits of rows [first, first + logits.shape[0]) of the last Evaluate; logits is [rows, V].
   void Logits(std::int64_t first, View<float, 2> logits);
@@ -98,6 +99,7 @@ class Decoder {
   Activations activations_;
   std::int64_t position_ = 0;
   std::int64_t tokens_ = 0;  // rows of the current or last pass
+  bool more_follows_ = false;
 
   Buffer<float> residual_;                     // [T, E]
   Buffer<float> normed_;                       // [T, E]

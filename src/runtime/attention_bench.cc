@@ -105,6 +105,16 @@ class Data {
               {Ref(stored_out_.data(), heads, n), MakeView(lse_.data(), 1, heads, n)});
   }
 
+  // What a mechanism that chooses keys by content looks at.
+  std::vector<PatternPtr> Select(Context& context, const LayerAttention& layer) const {
+    const auto [heads, n, d] = std::array{shape_.heads.heads, shape_.queries, shape_.dim};
+    const View<const float, 3> queries{queries_.data(), {n, heads, d}, {d, n * d, 1}};
+    const AttentionInputs tensors = inputs();
+    return SelectPatterns(context, layer,
+                          *(cache_ ? SelectFrom(context, *cache_, queries)
+                                   : SelectFrom(context, tensors.query, tensors.key, 0)));
+  }
+
   void RunBackward(Context& context, const AttentionOptions& options, AttentionScratch& scratch) {
     backward_->Run(context, inputs(), out(), lse(), options, scratch);
   }
@@ -220,6 +230,7 @@ class Data {
 
 // One mechanism at one shape.
 struct Candidate {
+  const LayerAttention* selection = nullptr;  // of one that chooses keys by content, every time
   AttentionOptions options;
   std::vector<PatternPtr> patterns;  // of every head
   AttentionBenchRow row;
@@ -251,9 +262,29 @@ double CountPairs(const Schedule& schedule) {
   return pairs;
 }
 
-Candidate MakeCandidate(const AttentionSpec& spec, const Shape& shape, const Data& data,
-                        bool backward) {
-  Candidate made{.patterns = HeadPatterns(spec, 0, shape.heads.heads)};
+// Tiles and pairs of a head: of the first where patterns do not look at keys, else on average.
+void CountWork(const Candidate& candidate, const AttentionShape& shape, AttentionBenchRow& row) {
+  const std::size_t heads = candidate.selection == nullptr ? 1 : candidate.patterns.size();
+  for (std::size_t head = 0; head < heads; ++head) {
+    Schedule schedule;
+    row.schedule_seconds +=
+        Seconds([&] { schedule = OrderedSchedule(candidate.patterns[head], shape); });
+    row.tiles += static_cast<double>(schedule.full_tiles() + schedule.partial_tiles());
+    row.pairs += CountPairs(schedule);
+  }
+  row.tiles /= static_cast<double>(heads);
+  row.pairs /= static_cast<double>(heads);
+}
+
+Candidate MakeCandidate(Context& context, const AttentionSpec& spec, const Shape& shape,
+                        const Data& data, bool backward) {
+  Candidate made;
+  if (HasSelector(spec.Layer(0))) {
+    made.selection = &spec.Layer(0);
+    made.patterns = data.Select(context, *made.selection);
+  } else {
+    made.patterns = HeadPatterns(spec, 0, shape.heads.heads);
+  }
   made.options.head_patterns = made.patterns;
   const AttentionShape sizes{shape.queries, shape.keys};
   made.row = {.mechanism = ToText(spec),
@@ -266,10 +297,7 @@ Candidate MakeCandidate(const AttentionSpec& spec, const Shape& shape, const Dat
               .dense_tiles = static_cast<double>(DivideUp(shape.queries, kTileKeys) *
                                                  DivideUp(shape.keys, kTileKeys)),
               .bytes = data.KvBytes()};
-  Schedule schedule;
-  made.row.schedule_seconds = Seconds([&] { schedule = OrderedSchedule(made.patterns[0], sizes); });
-  made.row.tiles = static_cast<double>(schedule.full_tiles() + schedule.partial_tiles());
-  made.row.pairs = CountPairs(schedule);
+  CountWork(made, sizes, made.row);
   if (backward) {
     made.backward = made.row;
     made.backward->backward = true;
@@ -288,7 +316,8 @@ class AttentionBench {
     for (const Shape& shape : shapes) {
       Case& made = cases.emplace_back(Case{Data(context_, shape, options_.backward), {}, {}});
       for (const AttentionSpec& spec : options_.mechanisms) {
-        made.candidates.push_back(MakeCandidate(spec, shape, made.data, options_.backward));
+        made.candidates.push_back(
+            MakeCandidate(context_, spec, shape, made.data, options_.backward));
       }
       // A plain sum over as many bytes as the keys and values take is the limit of few rows.
       if (FewRows(shape))
@@ -320,12 +349,20 @@ class AttentionBench {
     for (Candidate& candidate : at.candidates) {
       Say(candidate.row, round);
       const double limit = few_rows ? MeasureReading(context_, at.plain) : MeasureFma(context_);
-      const double seconds = Seconds([&] { at.data.Run(context_, candidate.options, scratch_); });
+      double selection = 0;
+      if (candidate.selection != nullptr) {
+        selection = Seconds([&] {
+          candidate.options.head_patterns = at.data.Select(context_, *candidate.selection);
+        });
+      }
+      const double seconds =
+          selection + Seconds([&] { at.data.Run(context_, candidate.options, scratch_); });
       if (round < 0) {
         candidate.row.error = at.data.Error(candidate.patterns);
         CheckResult(candidate.row);
       } else {
         Note(candidate.row, seconds, limit, few_rows, dense);
+        if (selection > 0) candidate.row.share_of_selection.push_back(selection / seconds);
       }
       if (candidate.backward) MeasureBackward(at.data, candidate, round, seconds, limit);
     }

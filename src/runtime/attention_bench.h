@@ -54,10 +54,11 @@ struct AttentionBenchRow {
   double schedule_seconds = 0;
   double error = 0;  // largest difference to the reference, as a share of its rounding bound
   std::vector<double> seconds;
-  std::vector<double> share_of_fma;      // of each repetition, to the peak measured before it
-  std::vector<double> share_of_reading;  // likewise, to a plain sum over as many bytes
-  std::vector<double> speedup;           // over dense in the same round; empty: dense not measured
-  std::vector<double> over_forward;      // backward: its time by that of the forward pass before
+  std::vector<double> share_of_fma;        // of each repetition, to the peak measured before it
+  std::vector<double> share_of_reading;    // likewise, to a plain sum over as many bytes
+  std::vector<double> share_of_selection;  // time in which keys were chosen by content, if they are
+  std::vector<double> speedup;       // over dense in the same round; empty: dense not measured
+  std::vector<double> over_forward;  // backward: its time by that of the forward pass before
 
   double work() const;    // floating-point operations over attended pairs; backward 2.5 of forward
   double gflops() const;  // of the median

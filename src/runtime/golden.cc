@@ -97,7 +97,7 @@ class GoldenChecker {
     const Json& positions = prompt.at("positions");
     for (std::int64_t start = 0; start < count; start += chunk) {
       const std::int64_t size = std::min(chunk, count - start);
-      decoder_.Evaluate(ids.subspan(start, size));
+      decoder_.Evaluate(ids.subspan(start, size), start + size < count);
       for (const Json& position : positions) {
         const std::int64_t row = position.at("pos").get<std::int64_t>() - start;
         if (row < 0 || row >= size) continue;

@@ -54,7 +54,7 @@ Scores ScoreTokens(Decoder& decoder, std::span<const TokenId> ids, const ScoreOp
   Scores scores;
   for (std::int64_t start = 0; start < count; start += decoder.options().chunk) {
     const std::int64_t size = std::min(decoder.options().chunk, count - start);
-    decoder.Evaluate(ids.subspan(start, size));
+    decoder.Evaluate(ids.subspan(start, size), start + size < count);
     for (std::int64_t row = 0; row < size; row += tile) {
       const std::int64_t rows = std::min(tile, size - row);
       const View<float, 2> logits = MakeView(buffer.data(), rows, vocabulary);

@@ -41,7 +41,7 @@ void Session::Evaluate(std::span<const TokenId> tokens, const EvaluateHooks& hoo
   for (std::int64_t done = 0; done < total; done += last_rows) {
     if (hooks.cancel != nullptr && *hooks.cancel) Throw(ErrorCode::kCancelled, "stopped");
     last_rows = std::min(total - done, decoder_.options().chunk);
-    decoder_.Evaluate(tokens.subspan(done, last_rows));
+    decoder_.Evaluate(tokens.subspan(done, last_rows), done + last_rows < total);
     tokens_.insert(tokens_.end(), tokens.begin() + done, tokens.begin() + done + last_rows);
     if (hooks.progress) hooks.progress(done + last_rows, total);
   }

@@ -49,7 +49,7 @@ std::vector<float> Logits(Context& context, const std::shared_ptr<const Language
   std::vector<float> logits(tokens.size() * vocabulary);
   for (std::size_t start = 0; start < tokens.size(); start += chunk) {
     const std::size_t size = std::min<std::size_t>(chunk, tokens.size() - start);
-    decoder.Evaluate(tokens.subspan(start, size));
+    decoder.Evaluate(tokens.subspan(start, size), start + size < tokens.size());
     decoder.Logits(
         0, MakeView(&logits[start * vocabulary], static_cast<std::int64_t>(size), vocabulary));
   }
@@ -197,6 +197,76 @@ TEST(LayerAttentionTest, SpecTakesTheGlobalLayers) {
     EXPECT_EQ(named[i].kept->last, 7);
   }
   EXPECT_TRUE(IsStreaming(plans));
+}
+
+// --- mechanisms that choose keys by content ---
+
+TEST(SelectedAttention, ABudgetOfAllKeysIsDense) {
+  Context context({.threads = 2});
+  const auto model = TinyModel(context, {});
+  const std::vector<TokenId> tokens = Tokens(150);
+  const std::vector<float> dense = Logits(context, model, "full", tokens, 150);
+  for (const std::string spec :
+       {"hip:mask_k=256,block_q=8,dense_layers=0", "dhsa:budget=150,block_q=8,instr=5",
+        "topk:topk=150,dense_layers=0", "block:topk=20,dense_layers=0"}) {
+    for (const std::int64_t chunk : {150, 64, 1}) {
+      EXPECT_LT(MostApart(Logits(context, model, spec, tokens, chunk), dense), 1e-4)
+          << spec << " chunk " << chunk;
+    }
+  }
+}
+
+TEST(SelectedAttention, HipDoesNotDependOnChunksOfWholeBlocks) {
+  Context context({.threads = 2});
+  const auto model = TinyModel(context, {});
+  const std::vector<TokenId> tokens = Tokens(200);
+  const std::string spec = "hip:mask_k=32,block_q=8,block_k=4,sink=4,window=16,dense_layers=0";
+  const std::vector<float> whole = Logits(context, model, spec, tokens, 200);
+  EXPECT_GT(MostApart(whole, Logits(context, model, "full", tokens, 200)), 1e-3);
+  for (const std::int64_t chunk : {8, 64}) {
+    EXPECT_LT(MostApart(Logits(context, model, spec, tokens, chunk), whole), 1e-5) << chunk;
+  }
+}
+
+TEST(SelectedAttention, DenseLayersStayAsTheyAre) {
+  Context context({.threads = 2});
+  const auto model = TinyModel(context, {.layers = 2});
+  const std::vector<TokenId> tokens = Tokens(120);
+  const auto logits = [&](const std::string& spec) {
+    return Logits(context, model, spec, tokens, 120);
+  };
+  const std::string hip = "hip:mask_k=16,block_q=8,sink=0,window=8,dense_layers=";
+  EXPECT_EQ(logits(hip + "2"), logits("full"));
+  EXPECT_EQ(logits(hip + "1"), logits("0=full;1=" + hip + "0"));
+  EXPECT_GT(MostApart(logits(hip + "1"), logits(hip + "0")), 1e-3);
+}
+
+// What is carried from token to token is that of the text, also after going back (by whole blocks).
+TEST(SelectedAttention, DecodesTheSameAfterGoingBack) {
+  Context context({.threads = 2});
+  const auto model = TinyModel(context, {});
+  const std::vector<TokenId> tokens = Tokens(140);
+  for (const std::string spec :
+       {"hip:mask_k=16,block_k=4,sink=4,window=8,refresh=1,dense_layers=0",
+        "dhsa:budget=40,local=8,global=4,refresh=1", "topk:topk=20,local=4,dense_layers=0",
+        "block:block=8,topk=3,local=4,dense_layers=0"}) {
+    SCOPED_TRACE(spec);
+    Decoder decoder(context, model, ExactOptions(spec, 140));
+    const auto decode = [&] {
+      std::vector<float> logits(20 * model->config.vocabulary);
+      for (std::int64_t i = 0; i < 20; ++i) {
+        decoder.Evaluate(std::span(tokens).subspan(120 + i, 1));
+        decoder.Logits(
+            0, MakeView(&logits[i * model->config.vocabulary], 1, model->config.vocabulary));
+      }
+      return logits;
+    };
+    decoder.Evaluate(std::span(tokens).first(120));
+    const std::vector<float> once = decode();
+    ASSERT_TRUE(decoder.Rewind(64));
+    decoder.Evaluate(std::span(tokens).subspan(64, 56));
+    EXPECT_EQ(decode(), once);
+  }
 }
 
 }  // namespace

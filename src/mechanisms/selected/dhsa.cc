@@ -32,6 +32,8 @@ struct Options {
         chunk(params.Integer("chunk")),
         b_window(params.Integer("b_window")),
         nms(params.Integer("nms")),
+        refresh(params.Integer("refresh")),
+        decode_chunk(params.Integer("decode_chunk")),
         share_all(params.Word("share") == "all"),
         square_root(params.Word("norm") == "sqrt") {
     if (params.Has("num_chunks")) num_chunks = params.Integer("num_chunks");
@@ -52,6 +54,7 @@ struct Options {
   }
 
   std::int64_t block_q, budget, local, global, instructions, chunk, b_window, nms;
+  std::int64_t refresh, decode_chunk;
   bool share_all, square_root, uniform = false;
   std::int64_t num_chunks = 0;  // 0: one for every 12 keys
   std::optional<double> theta;
@@ -68,74 +71,120 @@ struct Options {
   }
 };
 
-// Sums of the keys of each chunk, and what the cuts are worth.
-class Keys {
- public:
-  Keys(Context& context, const SelectionInput& in) : in_(in), packed_(in.kv_heads) {
-    for (std::int64_t head = 0; head < in.kv_heads; ++head) packed_[head].Pack(context, in, head);
-  }
+// The keys of a sequence in chunks; decoding appends to it.
+struct Chunks final : Selector::State {
+  std::vector<std::int64_t> bounds{0};    // first keys of the chunks, and the number of keys
+  std::vector<std::vector<double>> sums;  // [Hkv][chunks * D], of the keys of each chunk
+  bool open = false;                      // the last chunk began in decoding and grows
+  std::int64_t age = 0;                   // tokens since the last choice
+  std::int64_t chosen_from = 0;           // keys that there were then
+  std::vector<Ranges> chosen;             // of each set of heads that share a choice
 
-  // Of a cut after each key, NaN where a window would not fit.
-  std::vector<double> Shifts(Context& context, std::int64_t width) const {
-    const std::int64_t keys = in_.shape.keys, dim = in_.dim;
-    std::vector<double> shifts(keys, std::numeric_limits<double>::quiet_NaN());
-    const std::int64_t first = width - 1, end = keys - width;
-    constexpr std::int64_t kBlock = 256;
-    context.pool().ForEach(
-        DivideUp(std::max<std::int64_t>(end - first, 0), kBlock), [&](std::int64_t block, int) {
-          std::vector<float> key(dim);
-          std::vector<double> before(dim), behind(dim);
-          const std::int64_t stop = std::min(end, first + (block + 1) * kBlock);
-          for (std::int64_t t = first + block * kBlock; t < stop; ++t) {
-            double product = 0, before_square = 0, behind_square = 0;
-            for (const PackedKeys& head : packed_) {
-              Sum(head, {t - width + 1, t + 1}, key, before);
-              Sum(head, {t + 1, t + 1 + width}, key, behind);
-              for (std::int64_t d = 0; d < dim; ++d) {
-                product += before[d] * behind[d];
-                before_square += before[d] * before[d];
-                behind_square += behind[d] * behind[d];
-              }
-            }
-            const double norms = std::sqrt(before_square) * std::sqrt(behind_square);
-            shifts[t] = 1 - (norms > 0 ? product / norms : 0);
-          }
-        });
-    return shifts;
-  }
+  std::int64_t keys() const { return bounds.back(); }
 
   // What stands for the chunks, of KV heads [begin, end) on average: [chunks][D].
-  std::vector<float> Chunks(Range heads, const std::vector<std::int64_t>& bounds,
-                            bool square_root) const {
-    const std::int64_t dim = in_.dim;
-    std::vector<float> chunks((bounds.size() - 1) * dim), key(dim);
-    std::vector<double> sum(dim), of_head(dim);
+  std::vector<float> Vectors(Range heads, std::int64_t dim, bool square_root) const {
+    std::vector<float> vectors((bounds.size() - 1) * dim);
     for (std::size_t c = 0; c + 1 < bounds.size(); ++c) {
-      std::fill(sum.begin(), sum.end(), 0.0);
-      for (std::int64_t head = heads.begin; head < heads.end; ++head) {
-        Sum(packed_[head], {bounds[c], bounds[c + 1]}, key, of_head);
-        for (std::int64_t d = 0; d < dim; ++d) sum[d] += of_head[d];
-      }
       const auto length = static_cast<double>(bounds[c + 1] - bounds[c]);
       const double divisor =
           (square_root ? std::sqrt(length) : length) * static_cast<double>(heads.size());
       for (std::int64_t d = 0; d < dim; ++d) {
-        chunks[c * dim + d] = static_cast<float>(sum[d] / divisor);
+        double sum = 0;
+        for (std::int64_t head = heads.begin; head < heads.end; ++head) {
+          sum += sums[head][c * dim + d];
+        }
+        vectors[c * dim + d] = static_cast<float>(sum / divisor);
       }
     }
-    return chunks;
+    return vectors;
+  }
+
+  // Takes the last key, which is new, into the last chunk or a chunk of its own.
+  void Append(const SelectionInput& in, std::int64_t most) {
+    const std::int64_t key = in.shape.keys - 1, dim = in.dim;
+    const bool joins = open && key - bounds[bounds.size() - 2] < most;
+    if (joins) {
+      bounds.back() = key + 1;
+    } else {
+      bounds.push_back(key + 1);
+      open = true;
+    }
+    Buffer<float> page(kPageKeys * dim);
+    sums.resize(in.kv_heads);
+    for (std::int64_t head = 0; head < in.kv_heads; ++head) {
+      std::vector<double>& of_head = sums[head];
+      of_head.resize((bounds.size() - 1) * dim);
+      in.PackKeys(head, key / kPageKeys, page.data());
+      const std::int64_t at = key % kPageKeys;
+      const float* from = page.data() + at / kPanel * kPanel * dim + at % kPanel;
+      for (std::int64_t d = 0; d < dim; ++d) of_head[of_head.size() - dim + d] += from[d * kPanel];
+    }
+  }
+};
+
+// Every key of a call.
+class Keys {
+ public:
+  Keys(Context& context, const SelectionInput& in)
+      : context_(context), in_(in), packed_(in.kv_heads) {
+    for (std::int64_t head = 0; head < in.kv_heads; ++head) packed_[head].Pack(context, in, head);
+  }
+
+  // What a cut after each key is worth, NaN where a window would not fit.
+  std::vector<double> Shifts(std::int64_t width) const {
+    const std::int64_t keys = in_.shape.keys;
+    std::vector<double> shifts(keys, std::numeric_limits<double>::quiet_NaN());
+    const std::int64_t first = width - 1, end = keys - width;
+    constexpr std::int64_t kBlock = 256;
+    context_.pool().ForEach(DivideUp(std::max<std::int64_t>(end - first, 0), kBlock),
+                            [&](std::int64_t block, int) {
+                              const std::int64_t stop = std::min(end, first + (block + 1) * kBlock);
+                              for (std::int64_t t = first + block * kBlock; t < stop; ++t)
+                                shifts[t] = Shift(t, width);
+                            });
+    return shifts;
+  }
+
+  // [Hkv][chunks * D]
+  std::vector<std::vector<double>> Sums(const std::vector<std::int64_t>& bounds) const {
+    std::vector<std::vector<double>> sums(packed_.size());
+    context_.pool().ForEach(std::ssize(packed_), [&](std::int64_t head, int) {
+      for (std::size_t c = 0; c + 1 < bounds.size(); ++c) {
+        const std::vector<double> sum = Sum(packed_[head], {bounds[c], bounds[c + 1]});
+        sums[head].insert(sums[head].end(), sum.begin(), sum.end());
+      }
+    });
+    return sums;
   }
 
  private:
-  static void Sum(const PackedKeys& head, Range keys, std::vector<float>& key,
-                  std::vector<double>& sum) {
-    std::fill(sum.begin(), sum.end(), 0.0);
-    for (std::int64_t at = keys.begin; at < keys.end; ++at) {
-      head.Key(at, key.data());
-      for (std::size_t d = 0; d < sum.size(); ++d) sum[d] += key[d];
+  // 1 - cos of the keys around the cut after key t, those of all KV heads end to end.
+  double Shift(std::int64_t t, std::int64_t width) const {
+    double product = 0, before_square = 0, behind_square = 0;
+    for (const PackedKeys& head : packed_) {
+      const std::vector<double> before = Sum(head, {t - width + 1, t + 1});
+      const std::vector<double> behind = Sum(head, {t + 1, t + 1 + width});
+      for (std::int64_t d = 0; d < in_.dim; ++d) {
+        product += before[d] * behind[d];
+        before_square += before[d] * before[d];
+        behind_square += behind[d] * behind[d];
+      }
     }
+    const double norms = std::sqrt(before_square) * std::sqrt(behind_square);
+    return 1 - (norms > 0 ? product / norms : 0);
   }
 
+  std::vector<double> Sum(const PackedKeys& head, Range keys) const {
+    std::vector<double> sum(in_.dim);
+    for (std::int64_t key = keys.begin; key < keys.end; ++key) {
+      const float* from = head.Panel(key / kPanel) + key % kPanel;
+      for (std::int64_t d = 0; d < in_.dim; ++d) sum[d] += from[d * kPanel];
+    }
+    return sum;
+  }
+
+  Context& context_;
   const SelectionInput& in_;
   std::vector<PackedKeys> packed_;
 };
@@ -217,27 +266,65 @@ class Dhsa final : public Selector {
  public:
   explicit Dhsa(const Params& params) : options_(params) {}
 
+  std::unique_ptr<State> NewState() const override { return std::make_unique<Chunks>(); }
+
   std::vector<PatternPtr> Select(Context& context, const SelectionInput& in,
-                                 State*) const override {
-    const Keys keys(context, in);
-    const std::vector<std::int64_t> bounds = Bounds(context, in, keys);
-    const std::int64_t choices = options_.share_all ? 1 : in.kv_heads;
-    const PatternPtr seen = Window(options_.window > 0 ? options_.window : -1, 0);
-    std::vector<PatternPtr> patterns;
-    for (std::int64_t choice = 0; choice < choices; ++choice) {
-      const Range kv_heads = options_.share_all ? Range{0, in.kv_heads} : Range{choice, choice + 1};
-      const Range heads{kv_heads.begin * in.group(), kv_heads.end * in.group()};
-      const std::vector<float> chunks = keys.Chunks(kv_heads, bounds, options_.square_root);
-      const Chooser chooser(options_, in, bounds, chunks, heads);
-      patterns.insert(patterns.end(), heads.size(),
-                      And(seen, MakeRowRanges(BlocksOf(context, in, chooser))));
+                                 State* state) const override {
+    Chunks own;
+    Chunks& chunks = state != nullptr ? *static_cast<Chunks*>(state) : own;
+    if (state != nullptr && in.shape.queries == 1 && chunks.keys() + 1 == in.shape.keys) {
+      return Decode(in, chunks);
     }
+    const Keys keys(context, in);
+    chunks.bounds = Bounds(in, keys);
+    chunks.sums = keys.Sums(chunks.bounds);
+    chunks.open = false;
+    chunks.chosen.clear();
+    std::vector<PatternPtr> patterns;
+    ForEachChoice(in, [&](Range kv_heads, Range heads) {
+      const std::vector<float> vectors = chunks.Vectors(kv_heads, in.dim, options_.square_root);
+      const Chooser chooser(options_, in, chunks.bounds, vectors, heads);
+      patterns.insert(patterns.end(), heads.size(),
+                      And(Seen(), MakeRowRanges(BlocksOf(context, in, chooser))));
+    });
     return patterns;
   }
 
  private:
-  std::vector<std::int64_t> Bounds(Context& context, const SelectionInput& in,
-                                   const Keys& keys) const {
+  PatternPtr Seen() const { return Window(options_.window > 0 ? options_.window : -1, 0); }
+
+  // Calls visit(KV heads, query heads) for each set of heads that share a choice.
+  template <typename Visit>
+  void ForEachChoice(const SelectionInput& in, const Visit& visit) const {
+    const std::int64_t shared = options_.share_all ? in.kv_heads : 1;
+    for (std::int64_t first = 0; first < in.kv_heads; first += shared) {
+      visit(Range{first, first + shared}, Range{first * in.group(), (first + shared) * in.group()});
+    }
+  }
+
+  // A choice serves `refresh` tokens, which see each other.
+  std::vector<PatternPtr> Decode(const SelectionInput& in, Chunks& chunks) const {
+    chunks.Append(in, options_.decode_chunk);
+    if (chunks.chosen.empty() || ++chunks.age >= options_.refresh) {
+      chunks.age = 0;
+      chunks.chosen_from = in.shape.keys;
+      chunks.chosen.clear();
+      ForEachChoice(in, [&](Range kv_heads, Range heads) {
+        const std::vector<float> vectors = chunks.Vectors(kv_heads, in.dim, options_.square_root);
+        chunks.chosen.push_back(
+            Chooser(options_, in, chunks.bounds, vectors, heads).Choose({0, 1}));
+      });
+    }
+    std::vector<PatternPtr> patterns;
+    for (const Ranges& chosen : chunks.chosen) {
+      const Ranges keys = Union(chosen, Normalised({{chunks.chosen_from, in.shape.keys}}));
+      patterns.insert(patterns.end(), in.heads / std::ssize(chunks.chosen),
+                      And(Seen(), MakeRowRanges({{1, keys}})));
+    }
+    return patterns;
+  }
+
+  std::vector<std::int64_t> Bounds(const SelectionInput& in, const Keys& keys) const {
     const std::int64_t count = in.shape.keys;
     if (!options_.bounds.empty()) {
       if (options_.bounds.back() == count) return options_.bounds;
@@ -247,17 +334,21 @@ class Dhsa final : public Selector {
     if (options_.uniform) return UniformBounds(count, options_.chunk);
     const std::int64_t most =
         options_.num_chunks > 0 ? options_.num_chunks : std::max<std::int64_t>(1, count / 12);
-    return PickBounds(keys.Shifts(context, options_.b_window),
-                      {.most = most,
-                       .distance = options_.nms,
-                       .least = options_.theta,
-                       .instructions = options_.instructions});
+    return PickBounds(keys.Shifts(options_.b_window), {.most = most,
+                                                       .distance = options_.nms,
+                                                       .least = options_.theta,
+                                                       .instructions = Instructions(in)});
+  }
+
+  // Of the last call of a prompt only.
+  std::int64_t Instructions(const SelectionInput& in) const {
+    return in.more_follows ? 0 : options_.instructions;
   }
 
   // The last rows of a prompt see everything.
   std::vector<RowBlockKeys> BlocksOf(Context& context, const SelectionInput& in,
                                      const Chooser& chooser) const {
-    const std::int64_t sparse = std::max<std::int64_t>(0, in.shape.queries - options_.instructions);
+    const std::int64_t sparse = std::max<std::int64_t>(0, in.shape.queries - Instructions(in));
     std::vector<RowBlockKeys> blocks(DivideUp(sparse, options_.block_q));
     context.pool().ForEach(std::ssize(blocks), [&](std::int64_t block, int) {
       const Range rows{block * options_.block_q, std::min((block + 1) * options_.block_q, sparse)};
@@ -317,6 +408,11 @@ Mechanism dhsa() {
            {.key = "window",
             .help = "farthest key of a layer with a window; none: all",
             .fallback = "none",
+            .least = 1},
+           {.key = "refresh", .help = "decoded tokens per choice", .fallback = "8", .least = 1},
+           {.key = "decode_chunk",
+            .help = "keys of a chunk of decoded tokens",
+            .fallback = "16",
             .least = 1}},
       .examples = {{"dhsa:block_q=16,bounds=uniform,chunk=11,instr=0,budget=40,local=16,global=4",
                     150, 150}},
