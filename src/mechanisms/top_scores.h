@@ -1,7 +1,9 @@
 // What selectors that score keys have in common.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -10,8 +12,14 @@
 namespace foveate {
 
 // Indices of the `count` largest scores (fewer if there are fewer), in order; of equal ones the
-// first.
+// first. None may be NaN.
 std::vector<std::int64_t> TopScores(std::span<const float> scores, std::int64_t count);
+
+// The score of keys that are not numbers is none.
+template <typename T>
+T Ranked(T score) {
+  return std::isnan(score) ? -std::numeric_limits<T>::infinity() : score;
+}
 
 // The mean of a row over the query heads of a KV head: [D].
 std::vector<float> MeanQuery(const SelectionInput& in, std::int64_t kv_head, std::int64_t row);

@@ -105,14 +105,17 @@ class Data {
               {Ref(stored_out_.data(), heads, n), MakeView(lse_.data(), 1, heads, n)});
   }
 
-  // What a mechanism that chooses keys by content looks at.
-  std::vector<PatternPtr> Select(Context& context, const LayerAttention& layer) const {
+  // What mechanisms that choose keys by content choose. A decoded token finds what was kept for it,
+  // such as pooled keys.
+  std::vector<PatternPtr> Select(Context& context, const LayerAttention& layer,
+                                 SelectionStates& states) const {
     const auto [heads, n, d] = std::array{shape_.heads.heads, shape_.queries, shape_.dim};
     const View<const float, 3> queries{queries_.data(), {n, heads, d}, {d, n * d, 1}};
     const AttentionInputs tensors = inputs();
     return SelectPatterns(context, layer,
                           *(cache_ ? SelectFrom(context, *cache_, queries)
-                                   : SelectFrom(context, tensors.query, tensors.key, 0)));
+                                   : SelectFrom(context, tensors.query, tensors.key, 0)),
+                          &states);
   }
 
   void RunBackward(Context& context, const AttentionOptions& options, AttentionScratch& scratch) {
@@ -231,6 +234,7 @@ class Data {
 // One mechanism at one shape.
 struct Candidate {
   const LayerAttention* selection = nullptr;  // of one that chooses keys by content, every time
+  SelectionStates states = {};
   AttentionOptions options;
   std::vector<PatternPtr> patterns;  // of every head
   AttentionBenchRow row;
@@ -281,7 +285,7 @@ Candidate MakeCandidate(Context& context, const AttentionSpec& spec, const Shape
   Candidate made;
   if (HasSelector(spec.Layer(0))) {
     made.selection = &spec.Layer(0);
-    made.patterns = data.Select(context, *made.selection);
+    made.patterns = data.Select(context, *made.selection, made.states);
   } else {
     made.patterns = HeadPatterns(spec, 0, shape.heads.heads);
   }
@@ -352,7 +356,8 @@ class AttentionBench {
       double selection = 0;
       if (candidate.selection != nullptr) {
         selection = Seconds([&] {
-          candidate.options.head_patterns = at.data.Select(context_, *candidate.selection);
+          candidate.options.head_patterns =
+              at.data.Select(context_, *candidate.selection, candidate.states);
         });
       }
       const double seconds =

@@ -92,7 +92,7 @@ class TopBlocks final : public Selector {
       const float* mean = &means[block * in.dim];
       float score = 0;
       for (std::int64_t d = 0; d < in.dim; ++d) score += query[d] * mean[d];
-      scores[block] = score;
+      scores[block] = Ranked(score);
     }
     Ranges kept = {{0, sink_}, {sink_ + blocks * block_, keys}};
     for (const std::int64_t block : TopScores(scores, count_)) {

@@ -18,6 +18,7 @@
 #include "base/throw.h"
 #include "mechanisms/chunk_bounds.h"
 #include "mechanisms/mechanism.h"
+#include "mechanisms/top_scores.h"
 
 namespace foveate::mechanisms {
 namespace {
@@ -232,7 +233,7 @@ class Chooser {
       const float* vector = &chunks_[chunk * in_.dim];
       double score = 0;
       for (std::int64_t d = 0; d < in_.dim; ++d) score += row[d] * vector[d];
-      scores[chunk - first] = score;
+      scores[chunk - first] = Ranked(score);
     }
     std::vector<std::int64_t> order(end - first);
     std::iota(order.begin(), order.end(), first);

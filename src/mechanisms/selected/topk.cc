@@ -56,6 +56,7 @@ class TopKeys final : public Selector {
       TileProductsFor(context.isa())
           .scores(1, in.dim, packed.data(), memory.data(), &scores[page * kPageKeys]);
     });
+    for (float& score : scores) score = Ranked(score);
     return scores;
   }
 
