@@ -393,7 +393,7 @@ void UnpackKeys(const PageLayout& layout, const std::byte* block, float* page) {
   // Widened scales, then codes of which four take a float's room.
   alignas(64) float scratch[kMaxHeadDim / kCodeBlock * kPageKeys + kMaxHeadDim * kPageKeys / 4];
   const KeyTile tile{.keys = block};
-  VisitKeys(layout, tile, scratch, nullptr,
+  VisitKeys(layout, tile, scratch, page,
             PackPanels{layout.key_dim, kPageKeys, page, layout.key_dim * kPanel});
 }
 

@@ -13,8 +13,9 @@ std::vector<std::int64_t> PickBounds(std::span<const double> scores, const CutRu
     if (!std::isnan(scores[t]) && (!rule.least || scores[t] > *rule.least)) candidates.push_back(t);
   }
   if (candidates.empty()) return {0, keys};
-  std::stable_sort(candidates.begin(), candidates.end(),
-                   [&](std::int64_t a, std::int64_t b) { return scores[a] > scores[b]; });
+  std::sort(candidates.begin(), candidates.end(), [&](std::int64_t a, std::int64_t b) {
+    return scores[a] != scores[b] ? scores[a] > scores[b] : a < b;
+  });
   std::set<std::int64_t> accepted;
   const std::int64_t forced = keys - rule.instructions;
   const bool has_forced = rule.instructions > 0 && forced > 0;

@@ -122,7 +122,7 @@ std::string Expected(const Param& param) {
     case ParamType::kBool: return "0 or 1";
     case ParamType::kWord: return fmt::format("{}", fmt::join(param.words, " or "));
     case ParamType::kList: {
-      const std::string list = fmt::format("integers {} joined by /", RangeText(param));
+      std::string list = fmt::format("integers {} joined by /", RangeText(param));
       if (param.words.empty()) return list;
       return fmt::format("{} or {}", fmt::join(param.words, ", "), list);
     }

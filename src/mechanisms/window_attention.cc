@@ -102,7 +102,7 @@ void WindowAttention(Context& context, const NeighborhoodWindows& windows,
                      View<float, 4> scores) {
   CheckWindowAttention(windows, in, options);
   const auto shape = WeightsShape(windows, in);
-  const auto [batches, heads, tokens, size] = shape;
+  const std::int64_t batches = shape[0], heads = shape[1], tokens = shape[2], size = shape[3];
   CheckDense("weights", weights, shape);
   if (scores.data != nullptr) CheckDense("scores", scores, shape);
   CheckShape("out", outputs.out.shape, {batches, heads, tokens, in.value.shape[3]});
@@ -129,7 +129,7 @@ void WindowAttentionBackward(Context& context, const NeighborhoodWindows& window
                              const AttentionGradients& gradients, View<float, 2> dbias) {
   CheckWindowAttention(windows, in.forward, options);
   const auto shape = WeightsShape(windows, in.forward);
-  const auto [batches, heads, tokens, size] = shape;
+  const std::int64_t batches = shape[0], heads = shape[1], tokens = shape[2], size = shape[3];
   CheckDense("weights", weights, shape);
   const std::array<std::int64_t, 4> of_out{batches, heads, tokens, in.forward.value.shape[3]};
   CheckShape("out", in.out.shape, of_out);

@@ -65,7 +65,7 @@ class Planner {
 
  private:
   LayerAttentionPlan Selected(LayerAttention chosen, const LayerConfig& layer, std::int64_t index) {
-    const LayerAttentionPlan own = Own(layer);
+    LayerAttentionPlan own = Own(layer);
     for (HeadAttention& use : chosen.heads) {
       if (use.selector == nullptr) {
         use.pattern = Causal(use.pattern);

@@ -237,8 +237,9 @@ class Chooser {
     }
     std::vector<std::int64_t> order(end - first);
     std::iota(order.begin(), order.end(), first);
-    std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
-      return scores[a - first] > scores[b - first];
+    std::sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
+      const double of_a = scores[a - first], of_b = scores[b - first];
+      return of_a != of_b ? of_a > of_b : a < b;
     });
     return order;
   }
