@@ -9,6 +9,17 @@
 namespace foveate {
 namespace {
 
+// Bit k is set for first_key + k in the set.
+std::uint64_t BitsOf(const Ranges& keys, std::int64_t first_key) {
+  auto range = std::upper_bound(keys.begin(), keys.end(), first_key,
+                                [](std::int64_t key, const Range& r) { return key < r.end; });
+  std::uint64_t bits = 0;
+  for (; range != keys.end() && range->begin < first_key + 64; ++range) {
+    bits |= BitsOf(*range, first_key);
+  }
+  return bits;
+}
+
 class RowRanges final : public Pattern {
  public:
   explicit RowRanges(std::vector<RowBlockKeys> blocks) : blocks_(std::move(blocks)) {
@@ -51,16 +62,6 @@ class RowRanges final : public Pattern {
 
 PatternPtr MakeRowRanges(std::vector<RowBlockKeys> blocks) {
   return std::make_shared<RowRanges>(std::move(blocks));
-}
-
-std::uint64_t BitsOf(const Ranges& keys, std::int64_t first_key) {
-  auto range = std::upper_bound(keys.begin(), keys.end(), first_key,
-                                [](std::int64_t key, const Range& r) { return key < r.end; });
-  std::uint64_t bits = 0;
-  for (; range != keys.end() && range->begin < first_key + 64; ++range) {
-    bits |= BitsOf(*range, first_key);
-  }
-  return bits;
 }
 
 }  // namespace foveate

@@ -17,7 +17,4 @@ struct RowBlockKeys {
 // Rows behind the last block see nothing. Keys beyond those of a call are none.
 PatternPtr MakeRowRanges(std::vector<RowBlockKeys> blocks);
 
-// Bit k is set for first_key + k in the set, which is in normal form.
-std::uint64_t BitsOf(const Ranges& keys, std::int64_t first_key);
-
 }  // namespace foveate

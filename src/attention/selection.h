@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <span>
 #include <vector>
 
 #include "attention/kv_cache.h"
@@ -38,6 +37,13 @@ class SelectionInput {
   // Keys 64 page and on as panels [4][D][16]. Those behind the last key are any numbers.
   virtual void PackKeys(std::int64_t kv_head, std::int64_t page, float* panels) const = 0;
 };
+
+// Adds the D numbers of a key of panels [..][D][16] to `sum`.
+template <typename T>
+void AddKey(const float* panels, std::int64_t key, std::int64_t dim, T* sum) {
+  const float* from = panels + key / kPanel * kPanel * dim + key % kPanel;
+  for (std::int64_t d = 0; d < dim; ++d) sum[d] += from[d * kPanel];
+}
 
 // Of batch `batch` of tensors [B, H, N, D] and [B, Hkv, M, D], which must outlive it.
 std::unique_ptr<SelectionInput> SelectFrom(const Context& context, const TensorRef<4>& query,

@@ -95,6 +95,16 @@ void MarkFront(std::vector<Setting>& settings) {
   }
 }
 
+std::vector<KineticsRun> RunsOf(const Flags& flags) {
+  std::vector<KineticsRun> runs;
+  for (const std::int64_t prompt : flags.prompts) {
+    for (const std::int64_t generated : flags.generated) {
+      for (const std::int64_t trials : flags.trials) runs.push_back({prompt, generated, trials});
+    }
+  }
+  return runs;
+}
+
 std::vector<Setting> SettingsOf(const Flags& flags, const KineticsDevice& device) {
   std::vector<std::pair<std::string, KineticsAttention>> attention;
   for (const std::string& list : flags.attention) {
@@ -107,17 +117,12 @@ std::vector<Setting> SettingsOf(const Flags& flags, const KineticsDevice& device
   std::vector<Setting> settings;
   for (const std::string& name : flags.models) {
     const KineticsModel model = ModelOf(flags, name);
-    for (const std::int64_t prompt : flags.prompts) {
-      for (const std::int64_t generated : flags.generated) {
-        for (const std::int64_t trials : flags.trials) {
-          for (const auto& [text, kind] : attention) {
-            const KineticsRun run{prompt, generated, trials};
-            const KineticsCost cost =
-                flags.published ? PublishedCost(model, run, kind) : TotalCost(model, run, kind);
-            settings.push_back(
-                {model, run, text, kind, cost, RooflineSeconds(model, run, kind, device)});
-          }
-        }
+    for (const KineticsRun& run : RunsOf(flags)) {
+      for (const auto& [text, kind] : attention) {
+        const KineticsCost cost =
+            flags.published ? PublishedCost(model, run, kind) : TotalCost(model, run, kind);
+        settings.push_back(
+            {model, run, text, kind, cost, RooflineSeconds(model, run, kind, device)});
       }
     }
   }
@@ -181,12 +186,10 @@ void Explain(const Setting& s, const KineticsDevice& device) {
   fmt::print(
       "\n{}, {}, {} + {} tokens, {} trials\n"
       "  weights    2 P n L_out = 2 * {:.4g} * {} * {} = {:.4g} FLOP\n"
-      "  attention  sum over tokens and layers of 4 H D keys + scores of keys or blocks, sum of H "
-      "D = "
-      "{:.4g}: {:.4g} FLOP\n"
-      "  KV read    sum of 2 Hkv D keys * {:.4g} bytes, sum of Hkv D = {:.4g}, the prompt's once "
-      "for "
-      "all trials: {:.4g} bytes\n"
+      "  attention  sum over tokens and layers of 4 H D keys + scores of keys or blocks, "
+      "sum of H D = {:.4g}: {:.4g} FLOP\n"
+      "  KV read    sum of 2 Hkv D keys * {:.4g} bytes, sum of Hkv D = {:.4g}, "
+      "the prompt's once for all trials: {:.4g} bytes\n"
       "  weights    {:.4g} bytes for each step: {:.4g} bytes\n"
       "  eFLOP      compute + I * bytes = {:.4g} + {:.4g} * {:.4g} = {:.4g}\n",
       s.model.name, s.name, s.run.prompt, s.run.generated, s.run.trials, s.model.parameters,

@@ -20,22 +20,23 @@ HWY_INLINE std::int64_t BlockSize(std::int64_t first, std::int64_t end) {
   return std::min<std::int64_t>(kBlockRows, end - first);
 }
 
-void Scores(std::int64_t rows, std::int64_t dim, const float* queries, const float* keys,
-            float* tile) {
+HWY_INLINE void ScoreColumns(std::int64_t rows, std::int64_t dim, const float* queries,
+                             const float* keys, std::int64_t columns, float* scores) {
   for (std::int64_t row = 0; row < rows; row += kBlockRows) {
     GemmRows(BlockSize(row, rows), QueryBlock{queries + row * dim, dim},
-             PanelSource{keys, dim * kPanel}, {tile + row * kPageKeys, kPageKeys, dim, false}, 0,
-             kPageKeys);
+             PanelSource{keys, dim * kPanel}, {scores + row * columns, columns, dim, false}, 0,
+             columns);
   }
+}
+
+void Scores(std::int64_t rows, std::int64_t dim, const float* queries, const float* keys,
+            float* tile) {
+  ScoreColumns(rows, dim, queries, keys, kPageKeys, tile);
 }
 
 void PanelScores(std::int64_t rows, std::int64_t dim, const float* queries, const float* panel,
                  float* scores) {
-  for (std::int64_t row = 0; row < rows; row += kBlockRows) {
-    GemmRows(BlockSize(row, rows), QueryBlock{queries + row * dim, dim},
-             PanelSource{panel, dim * kPanel}, {scores + row * kPanel, kPanel, dim, false}, 0,
-             kPanel);
-  }
+  ScoreColumns(rows, dim, queries, panel, kPanel, scores);
 }
 
 void AddRows(std::int64_t rows, const float* tile, const float* panels, std::int64_t width,

@@ -6,7 +6,6 @@
 #include <utility>
 #include <vector>
 
-#include "attention/band_pattern.h"
 #include "attention/row_ranges.h"
 #include "base/checked.h"
 #include "base/throw.h"
@@ -20,57 +19,43 @@ class TileList final : public Pattern {
   TileList(TileAxis rows, TileAxis keys, const Params& params)
       : mechanism_(params.mechanism().name), rows_(std::move(rows)), keys_(std::move(keys)) {
     const IntegerList& tiles = params.List("tiles");
-    std::map<std::int64_t, Ranges> seen;
+    std::map<std::int64_t, Ranges> seen;  // by row tile
     for (std::size_t t = 0; t < tiles.size(); t += 2) {
       seen[tiles[t]].push_back(keys_.Span(tiles[t + 1]));
       last_row_tile_ = std::max(last_row_tile_, tiles[t]);
       last_key_tile_ = std::max(last_key_tile_, tiles[t + 1]);
     }
+    std::vector<RowBlockKeys> blocks;
     for (auto& [row_tile, ranges] : seen) {
-      seen_.emplace_back(row_tile, Normalised(std::move(ranges)));
+      const Range span = rows_.Span(row_tile);
+      if (span.empty()) continue;  // which Check refuses
+      const std::int64_t end = blocks.empty() ? 0 : blocks.back().end;
+      if (span.begin > end) blocks.push_back({span.begin, {}});  // rows that see nothing
+      blocks.push_back({span.end, Normalised(std::move(ranges))});
     }
+    seen_ = MakeRowRanges(std::move(blocks));
   }
 
   void Check(const AttentionShape& shape) const override {
     rows_.Check(mechanism_, "queries", shape.queries, last_row_tile_);
     keys_.Check(mechanism_, "keys", shape.keys, last_key_tile_);
   }
-
   bool Attends(const AttentionShape& shape, std::int64_t row, std::int64_t key) const override {
-    return (Bits(shape, row, key) & 1) != 0;
+    return seen_->Attends(shape, row, key);
   }
-
   std::uint64_t Bits(const AttentionShape& shape, std::int64_t row,
                      std::int64_t first_key) const override {
-    return BitsOf(SeenBy(rows_.TileOf(row)), first_key) & BitsOf(Range{0, shape.keys}, first_key);
+    return seen_->Bits(shape, row, first_key);
   }
-
   Coverage Cover(const AttentionShape& shape, Range rows) const override {
-    const Range row_tiles{rows_.TileOf(rows.begin), rows_.TileOf(rows.end - 1)};
-    const Ranges keys = {{0, shape.keys}};
-    Coverage cover;
-    cover.all = cover.any = Intersection(SeenBy(row_tiles.begin), keys);
-    for (std::int64_t tile = row_tiles.begin + 1; tile <= row_tiles.end; ++tile) {
-      const Ranges seen = Intersection(SeenBy(tile), keys);
-      cover.all = Intersection(cover.all, seen);
-      cover.any = Union(cover.any, seen);
-    }
-    return cover;
+    return seen_->Cover(shape, rows);
   }
 
  private:
-  const Ranges& SeenBy(std::int64_t row_tile) const {
-    static const Ranges kNothing;
-    const auto found =
-        std::lower_bound(seen_.begin(), seen_.end(), row_tile,
-                         [](const auto& entry, std::int64_t tile) { return entry.first < tile; });
-    return found != seen_.end() && found->first == row_tile ? found->second : kNothing;
-  }
-
   std::string_view mechanism_;
   TileAxis rows_;
   TileAxis keys_;
-  std::vector<std::pair<std::int64_t, Ranges>> seen_;  // by row tile: the keys it sees
+  PatternPtr seen_;
   std::int64_t last_row_tile_ = -1;
   std::int64_t last_key_tile_ = -1;
 };
@@ -92,11 +77,6 @@ TileAxis TileAxis::AtEdges(const Params& params, std::string_view key) {
     }
   }
   return {0, edges};
-}
-
-std::int64_t TileAxis::TileOf(std::int64_t index) const {
-  if (size_ > 0) return index / size_;
-  return std::upper_bound(edges_.begin(), edges_.end(), index) - edges_.begin() - 1;
 }
 
 Range TileAxis::Span(std::int64_t tile) const {

@@ -17,7 +17,6 @@ class TileAxis {
   // Throws Error(kInvalidArgument) naming the key unless the edges rise from 0.
   static TileAxis AtEdges(const Params& params, std::string_view key);
 
-  std::int64_t TileOf(std::int64_t index) const;
   Range Span(std::int64_t tile) const;  // may reach beyond the axis
 
   // Throws Error(kInvalidArgument) unless an axis of this length has all tiles up to `last_tile`,

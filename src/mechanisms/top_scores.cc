@@ -19,6 +19,16 @@ std::vector<std::int64_t> TopScores(std::span<const float> scores, std::int64_t 
   return order;
 }
 
+std::vector<Param> WithKeptParams(std::vector<Param> own) {
+  own.push_back(
+      {.key = "local", .help = "last keys, always kept, the own among them", .fallback = "32"});
+  own.push_back({.key = "sink", .help = "first keys, always kept", .fallback = "4"});
+  own.push_back({.key = "dense_layers",
+                 .help = "first layers of a model that stay as they are",
+                 .fallback = "1"});
+  return own;
+}
+
 std::vector<float> MeanQuery(const SelectionInput& in, std::int64_t kv_head, std::int64_t row) {
   std::vector<float> mean(in.dim), query(in.dim);
   for (std::int64_t head = kv_head * in.group(); head < (kv_head + 1) * in.group(); ++head) {

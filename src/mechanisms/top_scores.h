@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "attention/selection.h"
+#include "mechanisms/params.h"
 
 namespace foveate {
 
@@ -20,6 +21,9 @@ template <typename T>
 T Ranked(T score) {
   return std::isnan(score) ? -std::numeric_limits<T>::infinity() : score;
 }
+
+// What mechanisms of decoding keep besides: local, sink, dense_layers; behind those of their own.
+std::vector<Param> WithKeptParams(std::vector<Param> own);
 
 // The mean of a row over the query heads of a KV head: [D].
 std::vector<float> MeanQuery(const SelectionInput& in, std::int64_t kv_head, std::int64_t row);

@@ -75,9 +75,7 @@ class TopBlocks final : public Selector {
           packed = key / kPageKeys;
           in.PackKeys(kv_head, packed, page.data());
         }
-        const std::int64_t at = key % kPageKeys;
-        const float* from = page.data() + at / kPanel * kPanel * dim + at % kPanel;
-        for (std::int64_t d = 0; d < dim; ++d) mean[d] += from[d * kPanel];
+        AddKey(page.data(), key % kPageKeys, dim, mean);
       }
       for (std::int64_t d = 0; d < dim; ++d) mean[d] /= static_cast<float>(block_);
     }
@@ -116,15 +114,9 @@ Mechanism block() {
               "last whole block before the local keys",
           .cost = "sink + topk block + local pairs for a decoded token, and one for each block",
           .use = "decoding after a long prompt: reads a fraction of the cache",
-          .params = {{.key = "block", .help = "keys of a block", .fallback = "16", .least = 1},
-                     {.key = "topk", .help = "blocks kept by score", .fallback = "64", .least = 1},
-                     {.key = "local",
-                      .help = "last keys, always kept, the own among them",
-                      .fallback = "32"},
-                     {.key = "sink", .help = "first keys, always kept", .fallback = "4"},
-                     {.key = "dense_layers",
-                      .help = "first layers of a model that stay as they are",
-                      .fallback = "1"}},
+          .params = WithKeptParams(
+              {{.key = "block", .help = "keys of a block", .fallback = "16", .least = 1},
+               {.key = "topk", .help = "blocks kept by score", .fallback = "64", .least = 1}}),
           .examples = {{"block:block=16,topk=3,local=20,sink=4", 1, 203}},
           .selector = [](const Params& params) -> SelectorPtr {
             return std::make_shared<TopBlocks>(params);

@@ -77,8 +77,7 @@ struct Chunks final : Selector::State {
   std::vector<std::int64_t> bounds{0};    // first keys of the chunks, and the number of keys
   std::vector<std::vector<double>> sums;  // [Hkv][chunks * D], of the keys of each chunk
   bool open = false;                      // the last chunk began in decoding and grows
-  std::int64_t age = 0;                   // tokens since the last choice
-  std::int64_t chosen_from = 0;           // keys that there were then
+  std::int64_t chosen_from = 0;           // keys that there were at the last choice
   std::vector<Ranges> chosen;             // of each set of heads that share a choice
 
   std::int64_t keys() const { return bounds.back(); }
@@ -117,9 +116,7 @@ struct Chunks final : Selector::State {
       std::vector<double>& of_head = sums[head];
       of_head.resize((bounds.size() - 1) * dim);
       in.PackKeys(head, key / kPageKeys, page.data());
-      const std::int64_t at = key % kPageKeys;
-      const float* from = page.data() + at / kPanel * kPanel * dim + at % kPanel;
-      for (std::int64_t d = 0; d < dim; ++d) of_head[of_head.size() - dim + d] += from[d * kPanel];
+      AddKey(page.data(), key % kPageKeys, dim, &of_head[of_head.size() - dim]);
     }
   }
 };
@@ -179,8 +176,7 @@ class Keys {
   std::vector<double> Sum(const PackedKeys& head, Range keys) const {
     std::vector<double> sum(in_.dim);
     for (std::int64_t key = keys.begin; key < keys.end; ++key) {
-      const float* from = head.Panel(key / kPanel) + key % kPanel;
-      for (std::int64_t d = 0; d < in_.dim; ++d) sum[d] += from[d * kPanel];
+      AddKey(head.Panel(0), key, in_.dim, sum.data());
     }
     return sum;
   }
@@ -307,8 +303,7 @@ class Dhsa final : public Selector {
   // A choice serves `refresh` tokens, which see each other.
   std::vector<PatternPtr> Decode(const SelectionInput& in, Chunks& chunks) const {
     chunks.Append(in, options_.decode_chunk);
-    if (chunks.chosen.empty() || ++chunks.age >= options_.refresh) {
-      chunks.age = 0;
+    if (chunks.chosen.empty() || in.shape.keys - chunks.chosen_from >= options_.refresh) {
       chunks.chosen_from = in.shape.keys;
       chunks.chosen.clear();
       ForEachChoice(in, [&](Range kv_heads, Range heads) {
@@ -418,7 +413,6 @@ Mechanism dhsa() {
             .least = 1}},
       .examples = {{"dhsa:block_q=16,bounds=uniform,chunk=11,instr=0,budget=40,local=16,global=4",
                     150, 150}},
-      .by_row = false,
       .selector = [](const Params& params) -> SelectorPtr {
         return std::make_shared<Dhsa>(params);
       }};

@@ -47,6 +47,12 @@ struct Options {
     CheckMultiple("sink", sink);
   }
 
+  // Candidate blocks of a row at a position: between the sinks and its window.
+  std::int64_t Blocks(std::int64_t position) const {
+    return DivideUp(std::max<std::int64_t>(0, position + 1 - window - sink), block_k);
+  }
+  std::int64_t Kept() const { return mask_k / block_k; }
+
   std::int64_t mask_k, block_q, block_k, stride_q, sink, window, refresh;
   bool group_share;
   Representative representative;
@@ -78,13 +84,10 @@ class Search {
 
   // Chosen candidate blocks, in order, of rows [rows.begin, rows.end).
   std::vector<std::int64_t> Run(Range heads, Range rows) {
-    const std::int64_t last = in_.shape.Position(rows.end - 1);
-    const std::int64_t candidates =
-        std::max<std::int64_t>(0, last + 1 - options_.window - options_.sink);
-    const std::int64_t blocks = DivideUp(candidates, options_.block_k);
-    const std::int64_t count = options_.mask_k / options_.block_k;
+    const std::int64_t blocks = options_.Blocks(in_.shape.Position(rows.end - 1));
+    const std::int64_t count = options_.Kept();
     std::vector<std::int64_t> starts;
-    if (candidates <= options_.mask_k || blocks <= count) {
+    if (blocks <= count) {
       starts.resize(blocks);
       std::iota(starts.begin(), starts.end(), 0);
       return starts;
@@ -233,10 +236,11 @@ class Hip final : public Selector {
     const std::int64_t choices = in.group() / shared;
     std::vector<std::vector<RowBlockKeys>> chosen(in.kv_heads * choices,
                                                   std::vector<RowBlockKeys>(blocks));
+    const bool searched = options_.Blocks(in.shape.keys - 1) > options_.Kept();
     PackedKeys keys;
     std::vector<Search> searches(context.pool().size(), {options_, in, keys, context.isa()});
     for (std::int64_t kv_head = 0; kv_head < in.kv_heads; ++kv_head) {
-      keys.Pack(context, in, kv_head);
+      if (searched) keys.Pack(context, in, kv_head);
       context.pool().ForEach(choices * blocks, [&](std::int64_t i, int worker) {
         const std::int64_t index = kv_head * choices + i / blocks, block = i % blocks;
         const Range rows{block * options_.block_q,
@@ -315,7 +319,6 @@ Mechanism hip() {
                         params.Set("mask_k", value);
                       }}},
       .examples = {{"hip:mask_k=32,block_q=16,block_k=4,sink=8,window=16", 192, 192}},
-      .by_row = false,
       .selector = [](const Params& params) -> SelectorPtr {
         return std::make_shared<Hip>(params);
       }};

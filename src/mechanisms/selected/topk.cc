@@ -73,14 +73,8 @@ Mechanism topk() {
       .formula = "j <= i; of a single row: j < sink or i - j < local or j is among the topk best",
       .cost = "sink + topk + local pairs for a decoded token, and a look at every key",
       .use = "the quality that sparse decoding can reach; `block` costs less",
-      .params = {{.key = "topk", .help = "keys kept by score", .fallback = "512", .least = 1},
-                 {.key = "local",
-                  .help = "last keys, always kept, the own among them",
-                  .fallback = "32"},
-                 {.key = "sink", .help = "first keys, always kept", .fallback = "4"},
-                 {.key = "dense_layers",
-                  .help = "first layers of a model that stay as they are",
-                  .fallback = "1"}},
+      .params = WithKeptParams(
+          {{.key = "topk", .help = "keys kept by score", .fallback = "512", .least = 1}}),
       .examples = {{"topk:topk=20,local=10,sink=4", 1, 120}},
       .selector = [](const Params& params) -> SelectorPtr {
         return std::make_shared<TopKeys>(params);
