@@ -4,17 +4,17 @@
 build_packages=(
   cmake ninja-build g++ pkg-config ca-certificates
   libhwy-dev nlohmann-json3-dev libfmt-dev libcli11-dev libcurl4-openssl-dev libssl-dev libedit-dev
-  libpcre2-dev libstb-dev
+  libpcre2-dev libsqlite3-dev libstb-dev
 )
 model_packages=(python3 python3-pip)
 test_packages=(
-  libgtest-dev clang-19 libclang-rt-19-dev clang-format-19 dpkg-dev file qemu-user
+  libgtest-dev clang-19 libclang-rt-19-dev clang-format-19 dpkg-dev file qemu-user chromium-driver
 )
 tidy_packages=(clang-tidy-19)
 arm64_packages=(
   g++-12-aarch64-linux-gnu
   libhwy-dev:arm64 libfmt-dev:arm64 libpcre2-dev:arm64 libcurl4-openssl-dev:arm64 libssl-dev:arm64
-  libedit-dev:arm64 libgtest-dev:arm64
+  libedit-dev:arm64 libsqlite3-dev:arm64 libgtest-dev:arm64
 )
 
 is_debian() {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -9,7 +10,7 @@ namespace foveate::cli {
 
 struct ChartLine {
   std::string name;
-  std::vector<std::pair<double, double>> points;  // x rising; y > 0
+  std::vector<std::pair<double, double>> points;  // x rising; y > 0. A single one is a dot
 };
 
 struct LineChart {
@@ -17,8 +18,13 @@ struct LineChart {
   std::vector<ChartLine> lines;
 };
 
-// Writes `path`, which ends in .svg; y on a logarithmic scale, for ratios. Throws
-// Error(kInvalidArgument or kIo).
+// The chart as an <svg> element; y on a logarithmic scale, for ratios.
+std::string LineChartSvg(const LineChart& chart);
+
+// Writes it to `path`, which ends in .svg. Throws Error(kInvalidArgument or kIo).
 void WriteLineChart(const std::string& path, const LineChart& chart);
+
+// `text` where XML or HTML expects text or an attribute.
+std::string EscapeMarkup(std::string_view text);
 
 }  // namespace foveate::cli

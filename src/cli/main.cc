@@ -52,6 +52,8 @@ int Main(int argc, char** argv) {
   AddTokenizeVerb(app, work);
   AddScoreVerb(app, work);
   AddCheckVerb(app, work);
+  AddEvalVerb(app, work);
+  AddReportVerb(app, work);
   AddInspectVerb(app, work);
   AddAttendVerb(app, work);
   AddMechanismsVerb(app, work);

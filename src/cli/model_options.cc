@@ -104,21 +104,25 @@ void AddModelArgument(CLI::App& verb, ModelOptions& options) {
   verb.add_option("--pre", options.pre_tokenizer, "replace the file's pre-tokeniser name");
 }
 
-void AddDecoderOptions(CLI::App& verb, ModelOptions& options) {
-  verb.add_option("--ctx,-c", options.context, "context length in tokens (default: the model's)")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 30));
+void AddNumericsOptions(CLI::App& verb, ModelOptions& options) {
   verb.add_option("--activations", options.activations, "q8: 8-bit activations (fast); f32: exact")
       ->capture_default_str();
   verb.add_option("--kv", options.kv,
                   "KV cache type: f32, f16, bf16, q8_0, q4_0, or K/V as in q8_0/f16")
       ->capture_default_str();
-  verb.add_option("--attention,-a", options.attention,
-                  "which keys layers without windows of their own attend to, or layers by number: "
-                  "sink_window:sink=4,left=1023 (see `foveate mechanisms`)");
   verb.add_option("--rope-scaling", options.rope_scaling,
                   "extend the context: none, linear, ntk, yarn, auto (default: the file's)");
   verb.add_option("--rope-factor", options.rope_factor,
                   "stretch for --rope-scaling (default: context / trained context)");
+}
+
+void AddDecoderOptions(CLI::App& verb, ModelOptions& options) {
+  verb.add_option("--ctx,-c", options.context, "context length in tokens (default: the model's)")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 30));
+  verb.add_option("--attention,-a", options.attention,
+                  "which keys layers without windows of their own attend to, or layers by number: "
+                  "sink_window:sink=4,left=1023 (see `foveate mechanisms`)");
+  AddNumericsOptions(verb, options);
 }
 
 std::unique_ptr<Context> MakeContext(const ModelOptions& options) {

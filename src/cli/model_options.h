@@ -28,7 +28,9 @@ struct ModelOptions {
 void AddMachineOptions(CLI::App& verb, ModelOptions& options);
 // The positional MODEL and those flags.
 void AddModelArgument(CLI::App& verb, ModelOptions& options);
-// The flags of a running model: context, cache, activations, RoPE scaling.
+// The flags of its arithmetic: cache, activations, RoPE scaling.
+void AddNumericsOptions(CLI::App& verb, ModelOptions& options);
+// Those, and the flags of one running model: context and attention.
 void AddDecoderOptions(CLI::App& verb, ModelOptions& options);
 
 // The file that MODEL means; fetches the default model when it is missing.

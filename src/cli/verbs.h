@@ -20,6 +20,8 @@ void AddRunVerb(CLI::App& app, Work& work);
 void AddTokenizeVerb(CLI::App& app, Work& work);
 void AddScoreVerb(CLI::App& app, Work& work);
 void AddCheckVerb(CLI::App& app, Work& work);
+void AddEvalVerb(CLI::App& app, Work& work);
+void AddReportVerb(CLI::App& app, Work& work);
 void AddMechanismsVerb(CLI::App& app, Work& work);
 void AddShowVerb(CLI::App& app, Work& work);
 void AddPlanVerb(CLI::App& app, Work& work);

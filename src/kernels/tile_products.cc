@@ -1,6 +1,7 @@
 #include "kernels/tile_products.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "kernels/isa_dispatch.h"
 
@@ -34,9 +35,19 @@ void Scores(std::int64_t rows, std::int64_t dim, const float* queries, const flo
   ScoreColumns(rows, dim, queries, keys, kPageKeys, tile);
 }
 
-void PanelScores(std::int64_t rows, std::int64_t dim, const float* queries, const float* panel,
-                 float* scores) {
+float PanelBest(std::int64_t rows, std::int64_t dim, const float* queries, const float* panel,
+                const std::uint32_t* hidden, float* scores) {
   ScoreColumns(rows, dim, queries, panel, kPanel, scores);
+  const VF none = Set(-HUGE_VALF);
+  VF best = none;
+  for (std::int64_t row = 0; row < rows; ++row) {
+    for (std::int64_t lane = 0; lane < kPanel; lane += kLanes) {
+      const VF own = Load(scores + row * kPanel + lane);
+      const std::uint32_t bits = hidden[row] >> lane & ((1u << kLanes) - 1);
+      best = Max(bits == 0 ? own : HideLanes(own, bits, none), best);  // NaN leaves what there is
+    }
+  }
+  return ReduceMax(best);
 }
 
 void AddRows(std::int64_t rows, const float* tile, const float* panels, std::int64_t width,
@@ -58,7 +69,7 @@ void AddKeys(std::int64_t rows, const float* tile, const float* panels, std::int
 }  // namespace
 
 constexpr TileProducts kTileProducts = {
-    .scores = Scores, .panel_scores = PanelScores, .add_rows = AddRows, .add_keys = AddKeys};
+    .scores = Scores, .panel_best = PanelBest, .add_rows = AddRows, .add_keys = AddKeys};
 
 }  // namespace foveate::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -15,9 +15,10 @@ struct TileProducts {
   void (*scores)(std::int64_t rows, std::int64_t dim, const float* queries, const float* keys,
                  float* tile);
 
-  // scores [rows][16] = rows * keys^T of one panel of keys.
-  void (*panel_scores)(std::int64_t rows, std::int64_t dim, const float* queries,
-                       const float* panel, float* scores);
+  // The largest of rows * keys^T of one panel of 16 keys, those left out of row r whose bits are
+  // set in hidden[r]; -inf if all are. Room for scores [rows][16] is the caller's.
+  float (*panel_best)(std::int64_t rows, std::int64_t dim, const float* queries, const float* panel,
+                      const std::uint32_t* hidden, float* scores);
 
   // to [rows][width] += tile * panels: values [width / 16][64 keys][16], packed by pack_values.
   void (*add_rows)(std::int64_t rows, const float* tile, const float* panels, std::int64_t width,

@@ -47,6 +47,9 @@ struct Mechanism {
   // Likewise what makes the patterns of a mechanism that looks at queries and keys. A parameter
   // `dense_layers` of it is the number of a model's first layers that it leaves alone.
   SelectorPtr (*selector)(const Params& params) = nullptr;
+
+  // Whether it acts on single rows only, the steps of decoding: the rows of a prompt see everything.
+  bool decoding_only = false;
 };
 
 }  // namespace foveate

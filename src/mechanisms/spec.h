@@ -102,9 +102,14 @@ AttentionSpec ParseAttentionJson(std::string_view json);
 std::vector<AttentionSpec> ParseSpecList(std::string_view text,
                                          SpecFiles files = SpecFiles::kAllowed);
 
-// Canonical text and JSON, every parameter spelled out: they parse to the same spec.
-std::string ToText(const AttentionSpec& spec);
-std::string ToText(const SpecNode& node);
+enum class SpecDetail {
+  kAll,    // every parameter spelled out: equal specs have equal texts
+  kShort,  // those at their defaults left out
+};
+
+// Canonical text and JSON: they parse to the same spec.
+std::string ToText(const AttentionSpec& spec, SpecDetail detail = SpecDetail::kAll);
+std::string ToText(const SpecNode& node, SpecDetail detail = SpecDetail::kAll);
 std::string ToJson(const AttentionSpec& spec);
 
 // "3", "0-2", "3-".

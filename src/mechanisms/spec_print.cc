@@ -9,21 +9,27 @@ namespace {
 using Json = nlohmann::ordered_json;
 using Kind = SpecNode::Kind;
 
-std::string MechanismText(const Params& params) {
+bool IsFallback(const Mechanism& mechanism, const Param& param, const ParamValue& value) {
+  return !param.fallback.empty() && ParamFromText(mechanism, param, param.fallback) == value;
+}
+
+std::string MechanismText(const Params& params, SpecDetail detail) {
   std::string text(params.mechanism().name);
   char separator = ':';
   for (const Param& param : params.mechanism().params) {
     if (!params.Has(param.key)) continue;
-    text += separator + std::string(param.key) + '=' + ParamToText(param, params.Value(param.key));
+    const ParamValue& value = params.Value(param.key);
+    if (detail == SpecDetail::kShort && IsFallback(params.mechanism(), param, value)) continue;
+    text += separator + std::string(param.key) + '=' + ParamToText(param, value);
     separator = ',';
   }
   return text;
 }
 
-std::string HeadsText(const SpecNode& node) {
+std::string HeadsText(const SpecNode& node, SpecDetail detail) {
   std::string text;
   for (std::size_t i = 0; i < node.heads.size(); ++i) {
-    text += (i > 0 ? ";" : "") + RangeText(node.heads[i]) + '=' + ToText(*node.children[i]);
+    text += (i > 0 ? ";" : "") + RangeText(node.heads[i]) + '=' + ToText(*node.children[i], detail);
   }
   return "heads(" + text + ")";
 }
@@ -89,23 +95,23 @@ std::string RangeText(Range range) {
   return text;
 }
 
-std::string ToText(const SpecNode& node) {
-  if (node.kind == Kind::kMechanism) return MechanismText(node.mechanism.front());
-  if (node.kind == Kind::kHeads) return HeadsText(node);
+std::string ToText(const SpecNode& node, SpecDetail detail) {
+  if (node.kind == Kind::kMechanism) return MechanismText(node.mechanism.front(), detail);
+  if (node.kind == Kind::kHeads) return HeadsText(node, detail);
   std::string text;
   for (const SpecNodePtr& child : node.children) {
     if (!text.empty()) text += node.kind == Kind::kAnd ? " & " : " | ";
     const bool brackets = node.kind == Kind::kAnd && child->kind == Kind::kOr;
-    text += brackets ? "(" + ToText(*child) + ")" : ToText(*child);
+    text += brackets ? "(" + ToText(*child, detail) + ")" : ToText(*child, detail);
   }
   return text;
 }
 
-std::string ToText(const AttentionSpec& spec) {
-  if (ForAllLayers(spec)) return ToText(*spec.layers().front().node);
+std::string ToText(const AttentionSpec& spec, SpecDetail detail) {
+  if (ForAllLayers(spec)) return ToText(*spec.layers().front().node, detail);
   std::string text;
   for (const LayerAttention& layer : spec.layers()) {
-    text += (text.empty() ? "" : ";") + RangeText(layer.layers) + '=' + ToText(*layer.node);
+    text += (text.empty() ? "" : ";") + RangeText(layer.layers) + '=' + ToText(*layer.node, detail);
   }
   return text;
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cmath>
 
 #include "base/checked.h"
@@ -180,23 +181,39 @@ void Decoder::AttentionBlock(const LayerConfig& layer, const LayerWeights& weigh
   PrepareHeads(layer, weights, plan);
   cache.Append(context_, MakeView<const float>(keys_.data(), tokens_, k, d),
                MakeView<const float>(values_.data(), tokens_, k, dv));
+  const View<float, 3> mixed = MakeView(mixed_.data(), tokens_, h, dv);
+  Mix(plan, cache, states, MakeView<const float>(queries_.data(), tokens_, h, d),
+      layer.window == 0 ? tally_ : nullptr, mixed);
+  activations_.Set(context_, MakeView<const float>(mixed_.data(), tokens_, h * dv),
+                   options_.activations);
+  AddOutput(weights.attention_output, weights.attention_output_bias, weights.attention_post_norm);
+}
+
+// Attention of queries over the cache, by the layer's plan.
+void Decoder::Mix(const LayerAttentionPlan& plan, const KvCache& cache, SelectionStates& states,
+                  const View<const float, 3>& queries, AttentionTally* tally,
+                  View<float, 3> mixed) {
+  using Clock = std::chrono::steady_clock;
   AttentionOptions options{.pattern = plan.pattern,
                            .head_patterns = plan.head_patterns,
-                           .scale = static_cast<float>(config.score_scale),
-                           .soft_cap = static_cast<float>(config.score_cap)};
-  const View<const float, 3> queries = MakeView<const float>(queries_.data(), tokens_, h, d);
+                           .scale = static_cast<float>(model_->config.score_scale),
+                           .soft_cap = static_cast<float>(model_->config.score_cap)};
+  const Clock::time_point start = Clock::now();
   if (plan.selection) {
     const std::unique_ptr<SelectionInput> in = SelectFrom(context_, cache, queries);
     in->more_follows = more_follows_;
     options.head_patterns = SelectPatterns(context_, *plan.selection, *in, &states);
   }
-  const View<float, 3> mixed = MakeView(mixed_.data(), tokens_, h, dv);
-  const View<float, 2> lse = MakeView(lse_.data(), tokens_, h);
+  const Clock::time_point selected = Clock::now();
+  const View<float, 2> lse = MakeView(lse_.data(), tokens_, queries.shape[1]);
   Attend(context_, cache, queries, options, attention_scratch_, mixed, lse);
   if (plan.sinks) AddMovedSinks(*plan.sinks, options, cache, mixed, lse);
-  activations_.Set(context_, MakeView<const float>(mixed_.data(), tokens_, h * dv),
-                   options_.activations);
-  AddOutput(weights.attention_output, weights.attention_output_bias, weights.attention_post_norm);
+  if (tally == nullptr) return;
+  tally->seconds += std::chrono::duration<double>(Clock::now() - start).count();
+  tally->selection_seconds += std::chrono::duration<double>(selected - start).count();
+  std::vector<PatternPtr> patterns = options.head_patterns;
+  if (patterns.empty()) patterns.push_back(options.pattern);
+  tally->Count(patterns, {tokens_, cache.length()});
 }
 
 // What the queries get from the sinks behind their windows, seen from where they stand in the

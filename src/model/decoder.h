@@ -21,6 +21,7 @@
 #include "base/tensor.h"
 #include "kernels/linear.h"
 #include "kernels/vector_ops.h"
+#include "model/attention_tally.h"
 #include "model/language_model.h"
 #include "model/layer_attention.h"
 #include "model/rope.h"
@@ -64,6 +65,9 @@ class Decoder {
   // `more_follows`: they are part of a prompt, and not its end.
   void Evaluate(std::span<const TokenId> tokens, bool more_follows = false);
 
+  // Adds what attention costs to a tally, which must outlive the decoder; null: to none.
+  void set_tally(AttentionTally* tally) { tally_ = tally; }
+
   // Logits of rows [first, first + logits.shape[0]) of the last Evaluate; logits is [rows, V].
   void Logits(std::int64_t first, View<float, 2> logits);
 
@@ -76,6 +80,8 @@ class Decoder {
   void FillRotations();
   void AttentionBlock(const LayerConfig& layer, const LayerWeights& weights,
                       const LayerAttentionPlan& plan, KvCache& cache, SelectionStates& states);
+  void Mix(const LayerAttentionPlan& plan, const KvCache& cache, SelectionStates& states,
+           const View<const float, 3>& queries, AttentionTally* tally, View<float, 3> mixed);
   void AddMovedSinks(const MovedSinks& sinks, AttentionOptions options, const KvCache& cache,
                      View<float, 3> mixed, View<float, 2> lse);
   void PrepareHeads(const LayerConfig& layer, const LayerWeights& weights,
@@ -100,6 +106,7 @@ class Decoder {
   std::int64_t position_ = 0;
   std::int64_t tokens_ = 0;  // rows of the current or last pass
   bool more_follows_ = false;
+  AttentionTally* tally_ = nullptr;
 
   Buffer<float> residual_;                     // [T, E]
   Buffer<float> normed_;                       // [T, E]

@@ -120,7 +120,8 @@ Mechanism block() {
           .examples = {{"block:block=16,topk=3,local=20,sink=4", 1, 203}},
           .selector = [](const Params& params) -> SelectorPtr {
             return std::make_shared<TopBlocks>(params);
-          }};
+          },
+          .decoding_only = true};
 }
 
 }  // namespace foveate::mechanisms

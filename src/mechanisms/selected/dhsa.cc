@@ -7,6 +7,9 @@
 // block of rows by its mean row; their product is the score of every key of the chunk: N / block_q
 // times C products for C chunks. Borders come from kshift, which needs no training: a cut after key
 // t is worth 1 - cos(mean of the b_window keys up to t, mean of the b_window keys behind it).
+//
+// A prompt that comes in parts is cut part by part: only the last chunk of the part before is cut
+// anew, so that each part costs what its own keys cost.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -72,29 +75,39 @@ struct Options {
   }
 };
 
-// The keys of a sequence in chunks; decoding appends to it.
+// The keys of a sequence in chunks, which grow with it.
 struct Chunks final : Selector::State {
-  std::vector<std::int64_t> bounds{0};    // first keys of the chunks, and the number of keys
-  std::vector<std::vector<double>> sums;  // [Hkv][chunks * D], of the keys of each chunk
-  bool open = false;                      // the last chunk began in decoding and grows
-  std::int64_t chosen_from = 0;           // keys that there were at the last choice
-  std::vector<Ranges> chosen;             // of each set of heads that share a choice
+  std::vector<std::int64_t> bounds{0};  // first keys of the chunks, and the number of keys
+  std::vector<double> sums;             // [chunks][Hkv * D], of the keys of each chunk
+  bool open = false;                    // the last chunk began in decoding and grows
+  std::int64_t chosen_from = 0;         // keys that there were at the last choice
+  std::vector<Ranges> chosen;           // of each set of heads that share a choice
 
   std::int64_t keys() const { return bounds.back(); }
+  std::int64_t count() const { return std::ssize(bounds) - 1; }
 
-  // What stands for the chunks, of KV heads [begin, end) on average: [chunks][D].
+  void Clear() { *this = {}; }
+  void DropLast(std::int64_t width) {
+    bounds.pop_back();
+    if (bounds.empty()) bounds = {0};
+    sums.resize(count() * width);
+  }
+
+  // What stands for the chunks, of KV heads [begin, end) on average: [D][chunks].
   std::vector<float> Vectors(Range heads, std::int64_t dim, bool square_root) const {
-    std::vector<float> vectors((bounds.size() - 1) * dim);
-    for (std::size_t c = 0; c + 1 < bounds.size(); ++c) {
+    std::vector<float> vectors(count() * dim);
+    const std::int64_t width = count() == 0 ? 0 : std::ssize(sums) / count();
+    for (std::int64_t c = 0; c < count(); ++c) {
       const auto length = static_cast<double>(bounds[c + 1] - bounds[c]);
       const double divisor =
           (square_root ? std::sqrt(length) : length) * static_cast<double>(heads.size());
+      const double* of_chunk = &sums[c * width];
       for (std::int64_t d = 0; d < dim; ++d) {
         double sum = 0;
         for (std::int64_t head = heads.begin; head < heads.end; ++head) {
-          sum += sums[head][c * dim + d];
+          sum += of_chunk[head * dim + d];
         }
-        vectors[c * dim + d] = static_cast<float>(sum / divisor);
+        vectors[d * count() + c] = static_cast<float>(sum / divisor);
       }
     }
     return vectors;
@@ -102,7 +115,7 @@ struct Chunks final : Selector::State {
 
   // Takes the last key, which is new, into the last chunk or a chunk of its own.
   void Append(const SelectionInput& in, std::int64_t most) {
-    const std::int64_t key = in.shape.keys - 1, dim = in.dim;
+    const std::int64_t key = in.shape.keys - 1, dim = in.dim, width = in.kv_heads * dim;
     const bool joins = open && key - bounds[bounds.size() - 2] < most;
     if (joins) {
       bounds.back() = key + 1;
@@ -110,80 +123,84 @@ struct Chunks final : Selector::State {
       bounds.push_back(key + 1);
       open = true;
     }
+    sums.resize(count() * width);
     Buffer<float> page(kPageKeys * dim);
-    sums.resize(in.kv_heads);
     for (std::int64_t head = 0; head < in.kv_heads; ++head) {
-      std::vector<double>& of_head = sums[head];
-      of_head.resize((bounds.size() - 1) * dim);
       in.PackKeys(head, key / kPageKeys, page.data());
-      AddKey(page.data(), key % kPageKeys, dim, &of_head[of_head.size() - dim]);
+      AddKey(page.data(), key % kPageKeys, dim, &sums[(count() - 1) * width + head * dim]);
     }
   }
 };
 
-// Every key of a call.
-class Keys {
+// The last keys of a call, those of all KV heads end to end.
+class KeyRows {
  public:
-  Keys(Context& context, const SelectionInput& in)
-      : context_(context), in_(in), packed_(in.kv_heads) {
-    for (std::int64_t head = 0; head < in.kv_heads; ++head) packed_[head].Pack(context, in, head);
+  // Those from `first` on, and perhaps some before.
+  KeyRows(Context& context, const SelectionInput& in, std::int64_t first)
+      : context_(context), first_page_(first / kPageKeys), width_(in.kv_heads * in.dim) {
+    const std::int64_t pages = in.pages() - first_page_;
+    rows_ = Buffer<float>(std::max<std::int64_t>(0, pages) * kPageKeys * width_);
+    std::vector<Buffer<float>> memory(context.pool().size());
+    context.pool().ForEach(pages, [&](std::int64_t page, int worker) {
+      Buffer<float>& panels = memory[worker];
+      if (panels.size() == 0) panels = Buffer<float>(kPageKeys * in.dim);
+      for (std::int64_t head = 0; head < in.kv_heads; ++head) {
+        in.PackKeys(head, first_page_ + page, panels.data());
+        float* to = &rows_[page * kPageKeys * width_ + head * in.dim];
+        for (std::int64_t key = 0; key < kPageKeys; ++key) {
+          const float* from = panels.data() + key / kPanel * kPanel * in.dim + key % kPanel;
+          for (std::int64_t d = 0; d < in.dim; ++d) to[key * width_ + d] = from[d * kPanel];
+        }
+      }
+    });
   }
 
-  // What a cut after each key is worth, NaN where a window would not fit.
-  std::vector<double> Shifts(std::int64_t width) const {
-    const std::int64_t keys = in_.shape.keys;
-    std::vector<double> shifts(keys, std::numeric_limits<double>::quiet_NaN());
-    const std::int64_t first = width - 1, end = keys - width;
-    constexpr std::int64_t kBlock = 256;
+  std::int64_t width() const { return width_; }
+
+  // What cuts after the keys [first, end) are worth, NaN where a window of `width` keys does not
+  // fit into [0, keys).
+  std::vector<double> Shifts(Range range, std::int64_t width, std::int64_t keys) const {
+    std::vector<double> shifts(range.size(), std::numeric_limits<double>::quiet_NaN());
+    const std::int64_t first = std::max(range.begin, width - 1);
+    const std::int64_t end = std::min(range.end, keys - width);
+    constexpr std::int64_t kBlock = 32;
     context_.pool().ForEach(DivideUp(std::max<std::int64_t>(end - first, 0), kBlock),
                             [&](std::int64_t block, int) {
                               const std::int64_t stop = std::min(end, first + (block + 1) * kBlock);
-                              for (std::int64_t t = first + block * kBlock; t < stop; ++t)
-                                shifts[t] = Shift(t, width);
+                              std::vector<double> before(width_), behind(width_);
+                              for (std::int64_t t = first + block * kBlock; t < stop; ++t) {
+                                Sum({t - width + 1, t + 1}, before.data());
+                                Sum({t + 1, t + 1 + width}, behind.data());
+                                shifts[t - range.begin] = 1 - Cosine(before, behind);
+                              }
                             });
     return shifts;
   }
 
-  // [Hkv][chunks * D]
-  std::vector<std::vector<double>> Sums(const std::vector<std::int64_t>& bounds) const {
-    std::vector<std::vector<double>> sums(packed_.size());
-    context_.pool().ForEach(std::ssize(packed_), [&](std::int64_t head, int) {
-      for (std::size_t c = 0; c + 1 < bounds.size(); ++c) {
-        const std::vector<double> sum = Sum(packed_[head], {bounds[c], bounds[c + 1]});
-        sums[head].insert(sums[head].end(), sum.begin(), sum.end());
-      }
-    });
-    return sums;
+  // The sum of keys, [Hkv * D].
+  void Sum(Range keys, double* sum) const {
+    std::fill_n(sum, width_, 0.0);
+    for (std::int64_t key = keys.begin; key < keys.end; ++key) {
+      const float* row = &rows_[(key - first_page_ * kPageKeys) * width_];
+      for (std::int64_t d = 0; d < width_; ++d) sum[d] += row[d];
+    }
   }
 
  private:
-  // 1 - cos of the keys around the cut after key t, those of all KV heads end to end.
-  double Shift(std::int64_t t, std::int64_t width) const {
-    double product = 0, before_square = 0, behind_square = 0;
-    for (const PackedKeys& head : packed_) {
-      const std::vector<double> before = Sum(head, {t - width + 1, t + 1});
-      const std::vector<double> behind = Sum(head, {t + 1, t + 1 + width});
-      for (std::int64_t d = 0; d < in_.dim; ++d) {
-        product += before[d] * behind[d];
-        before_square += before[d] * before[d];
-        behind_square += behind[d] * behind[d];
-      }
+  static double Cosine(const std::vector<double>& a, const std::vector<double>& b) {
+    double product = 0, of_a = 0, of_b = 0;
+    for (std::size_t d = 0; d < a.size(); ++d) {
+      product += a[d] * b[d];
+      of_a += a[d] * a[d];
+      of_b += b[d] * b[d];
     }
-    const double norms = std::sqrt(before_square) * std::sqrt(behind_square);
-    return 1 - (norms > 0 ? product / norms : 0);
-  }
-
-  std::vector<double> Sum(const PackedKeys& head, Range keys) const {
-    std::vector<double> sum(in_.dim);
-    for (std::int64_t key = keys.begin; key < keys.end; ++key) {
-      AddKey(head.Panel(0), key, in_.dim, sum.data());
-    }
-    return sum;
+    const double norms = std::sqrt(of_a) * std::sqrt(of_b);
+    return norms > 0 ? product / norms : 0;
   }
 
   Context& context_;
-  const SelectionInput& in_;
-  std::vector<PackedKeys> packed_;
+  std::int64_t first_page_, width_;
+  Buffer<float> rows_;  // [keys][Hkv * D]
 };
 
 // What a block of rows attends.
@@ -205,39 +222,46 @@ class Chooser {
     const Range global{begin, begin + options_.global}, local{end - options_.local, end};
     const Range free{global.end, local.begin};
     Ranges keys = {global, local};
-    budget -= options_.global + options_.local;
-    for (const std::int64_t chunk : ByScore(rows, free)) {
-      Range part = Intersect({bounds_[chunk], bounds_[chunk + 1]}, free);
-      part.end = std::min(part.end, part.begin + budget);
-      keys.push_back(part);
-      budget -= part.size();
-      if (budget == 0) break;
-    }
+    AddBest(rows, free, budget - options_.global - options_.local, keys);
     return Normalised(std::move(keys));
   }
 
  private:
-  // Chunks that have keys within the range, the best first, of equal ones the first.
-  std::vector<std::int64_t> ByScore(Range rows, Range free) const {
-    const std::vector<double> row = MeanRow(rows);
+  // Adds the keys of the best chunks within a range, of equal ones the first, up to a budget.
+  void AddBest(Range rows, Range free, std::int64_t budget, Ranges& keys) const {
     const std::int64_t first =
         std::upper_bound(bounds_.begin(), bounds_.end(), free.begin) - bounds_.begin() - 1;
     const std::int64_t end =
         std::lower_bound(bounds_.begin(), bounds_.end(), free.end) - bounds_.begin();
-    std::vector<double> scores(end - first);
-    for (std::int64_t chunk = first; chunk < end; ++chunk) {
-      const float* vector = &chunks_[chunk * in_.dim];
-      double score = 0;
-      for (std::int64_t d = 0; d < in_.dim; ++d) score += row[d] * vector[d];
-      scores[chunk - first] = Ranked(score);
-    }
-    std::vector<std::int64_t> order(end - first);
-    std::iota(order.begin(), order.end(), first);
-    std::sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
+    const std::vector<double> scores = Scores(rows, {first, end});
+    std::vector<std::int64_t> heap(end - first);
+    std::iota(heap.begin(), heap.end(), first);
+    const auto is_worse = [&](std::int64_t a, std::int64_t b) {
       const double of_a = scores[a - first], of_b = scores[b - first];
-      return of_a != of_b ? of_a > of_b : a < b;
-    });
-    return order;
+      return of_a != of_b ? of_a < of_b : a > b;
+    };
+    std::make_heap(heap.begin(), heap.end(), is_worse);  // few of them are taken
+    while (budget > 0 && !heap.empty()) {
+      std::pop_heap(heap.begin(), heap.end(), is_worse);
+      const std::int64_t chunk = heap.back();
+      heap.pop_back();
+      Range part = Intersect({bounds_[chunk], bounds_[chunk + 1]}, free);
+      part.end = std::min(part.end, part.begin + budget);
+      keys.push_back(part);
+      budget -= part.size();
+    }
+  }
+
+  std::vector<double> Scores(Range rows, Range chunks) const {
+    const std::vector<double> row = MeanRow(rows);
+    const std::int64_t stride = std::ssize(bounds_) - 1;
+    std::vector<double> scores(chunks.size());
+    for (std::int64_t d = 0; d < in_.dim; ++d) {
+      const float* vectors = &chunks_[d * stride + chunks.begin];
+      for (std::int64_t c = 0; c < chunks.size(); ++c) scores[c] += row[d] * vectors[c];
+    }
+    for (double& score : scores) score = Ranked(score);
+    return scores;
   }
 
   std::vector<double> MeanRow(Range rows) const {
@@ -273,11 +297,7 @@ class Dhsa final : public Selector {
     if (state != nullptr && in.shape.queries == 1 && chunks.keys() + 1 == in.shape.keys) {
       return Decode(in, chunks);
     }
-    const Keys keys(context, in);
-    chunks.bounds = Bounds(in, keys);
-    chunks.sums = keys.Sums(chunks.bounds);
-    chunks.open = false;
-    chunks.chosen.clear();
+    Extend(context, in, chunks);
     std::vector<PatternPtr> patterns;
     ForEachChoice(in, [&](Range kv_heads, Range heads) {
       const std::vector<float> vectors = chunks.Vectors(kv_heads, in.dim, options_.square_root);
@@ -321,20 +341,40 @@ class Dhsa final : public Selector {
     return patterns;
   }
 
-  std::vector<std::int64_t> Bounds(const SelectionInput& in, const Keys& keys) const {
+  // Cuts the keys of a call into chunks; those that there were stay, but for the last.
+  void Extend(Context& context, const SelectionInput& in, Chunks& chunks) const {
+    const bool follows = chunks.keys() + in.shape.queries == in.shape.keys;
+    if (!follows || !options_.bounds.empty()) chunks.Clear();
+    chunks.DropLast(in.kv_heads * in.dim);
+    chunks.open = false;
+    chunks.chosen.clear();
+    const std::int64_t first = chunks.keys();
+    const KeyRows keys(context, in, std::max<std::int64_t>(0, first - options_.b_window));
+    for (const std::int64_t bound : NewBounds(in, keys, first, chunks.count())) {
+      const Range chunk{chunks.keys(), first + bound};
+      if (chunk.size() == 0) continue;
+      chunks.bounds.push_back(chunk.end);
+      chunks.sums.resize(chunks.count() * keys.width());
+      keys.Sum(chunk, &chunks.sums[(chunks.count() - 1) * keys.width()]);
+    }
+  }
+
+  // Borders of the keys from `first` on, counted from there; `cuts` were made before.
+  std::vector<std::int64_t> NewBounds(const SelectionInput& in, const KeyRows& keys,
+                                      std::int64_t first, std::int64_t cuts) const {
     const std::int64_t count = in.shape.keys;
     if (!options_.bounds.empty()) {
       if (options_.bounds.back() == count) return options_.bounds;
       Throw(ErrorCode::kInvalidArgument, "dhsa: bounds end at {}, but the call has {} keys",
             options_.bounds.back(), count);
     }
-    if (options_.uniform) return UniformBounds(count, options_.chunk);
-    const std::int64_t most =
-        options_.num_chunks > 0 ? options_.num_chunks : std::max<std::int64_t>(1, count / 12);
-    return PickBounds(keys.Shifts(options_.b_window), {.most = most,
-                                                       .distance = options_.nms,
-                                                       .least = options_.theta,
-                                                       .instructions = Instructions(in)});
+    if (options_.uniform) return UniformBounds(count - first, options_.chunk);
+    const std::int64_t most = options_.num_chunks > 0 ? options_.num_chunks : count / 12;
+    return PickBounds(keys.Shifts({first, count}, options_.b_window, count),
+                      {.most = std::max<std::int64_t>(1, most - cuts),
+                       .distance = options_.nms,
+                       .least = options_.theta,
+                       .instructions = Instructions(in)});
   }
 
   // Of the last call of a prompt only.

@@ -120,6 +120,7 @@ class Search {
     row_.resize(in_.dim);
     packed_.resize(RoundUp(count, kRowStep) * in_.dim);
     scores_.resize(RoundUp(count, kRowStep) * kPanel);
+    hidden_.resize(count);
     limits_.clear();
     for (std::int64_t head = heads.begin; head < heads.end; ++head) {
       for (const std::int64_t row : sampled_) {
@@ -170,19 +171,23 @@ class Search {
   float Score(std::int64_t block) {
     const std::int64_t first = options_.sink + block * options_.block_k;
     const std::int64_t end = std::min(first + options_.block_k, limits_.back() + 1);
+    const auto rows = std::ssize(limits_);
     float largest = kNone;
     for (std::int64_t panel = first / kPanel; panel * kPanel < end; ++panel) {
-      const auto rows = std::ssize(limits_);
-      products_.panel_scores(rows, in_.dim, packed_.data(), keys_.Panel(panel), scores_.data());
-      const std::int64_t begin = std::max(first - panel * kPanel, std::int64_t{0});
       for (std::int64_t r = 0; r < rows; ++r) {
-        const std::int64_t stop = std::min({end, limits_[r] + 1, (panel + 1) * kPanel});
-        for (std::int64_t j = begin; j < stop - panel * kPanel; ++j) {
-          largest = std::max(largest, scores_[r * kPanel + j]);
-        }
+        const std::int64_t stop = std::min(end, limits_[r] + 1);
+        hidden_[r] = ~LanesBelow(stop - panel * kPanel) | LanesBelow(first - panel * kPanel);
       }
+      largest =
+          std::max(largest, products_.panel_best(rows, in_.dim, packed_.data(), keys_.Panel(panel),
+                                                 hidden_.data(), scores_.data()));
     }
     return largest;
+  }
+
+  // A bit for each of the first `count` lanes of a panel.
+  static std::uint32_t LanesBelow(std::int64_t count) {
+    return (1u << std::clamp<std::int64_t>(count, 0, kPanel)) - 1;
   }
 
   const Options& options_;
@@ -194,6 +199,7 @@ class Search {
   std::vector<std::int64_t> sampled_;
   std::vector<std::int64_t> limits_;  // of each packed row: its last key that is a candidate
   std::vector<float> row_, packed_, scores_;
+  std::vector<std::uint32_t> hidden_;  // of each packed row: lanes that are none of its candidates
 };
 
 class Hip final : public Selector {

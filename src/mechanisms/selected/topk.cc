@@ -78,7 +78,8 @@ Mechanism topk() {
       .examples = {{"topk:topk=20,local=10,sink=4", 1, 120}},
       .selector = [](const Params& params) -> SelectorPtr {
         return std::make_shared<TopKeys>(params);
-      }};
+      },
+      .decoding_only = true};
 }
 
 }  // namespace foveate::mechanisms
