@@ -85,7 +85,10 @@ TEST_F(EvalTest, ItsPageIsLaidOutInABrowser) {
 
 TEST_F(EvalTest, RefusesInOneLine) {
   ExpectRefusal(Eval("perplexity,chess " + Model()), "task 'chess', expected perplexity");
-  ExpectRefusal(Eval("perplexity " + Model() + " --context 1k,99k"), "needs 101376");
+  std::ofstream(Path("short.txt")) << "Too short.";
+  ExpectRefusal("eval perplexity " + Model() + " --context 1k --text '" + Path("short.txt") +
+                    "' --db '" + Path("results.db") + "'",
+                "a window of 1024 needs 1024");
   ExpectRefusal(Eval("passkey " + Model() + " --context 64"), "no room for the question");
   ExpectRefusal(Eval("passkey " + Model() + " --context 1k --trials 0"), "trials");
   ExpectRefusal(Eval("perplexity " + Model() + " --attention dhsa:budget=70"), "dhsa: budget=70");
