@@ -131,6 +131,14 @@ KvCache::KvCache(const KvCacheOptions& options) : options_(options), bytes_(Byte
   layout_ = LayoutOf(options);
   pages_ = PageCount(options);
   fixed_pages_ = std::min(FixedPages(options), pages_ - 1);
+  if (options.folder.empty()) {
+    Allocate();
+  } else {
+    file_ = FileMemory(options.folder, bytes_);
+  }
+}
+
+void KvCache::Allocate() {
   if (bytes_ < kHugePage) {
     memory_ = Buffer<std::byte>(bytes_);
     return;
@@ -144,12 +152,17 @@ KvCache::KvCache(const KvCacheOptions& options) : options_(options), bytes_(Byte
   collapse_at_ = DivideUp(kHugePage / 4 * pages_ * kPageKeys, bytes_);
 }
 
+std::int64_t KvCache::StoredBytes() const {
+  const std::int64_t pages = std::min(pages_, DivideUp(length_, kPageKeys));
+  return bytes_ / pages_ * pages;
+}
+
 const std::byte* KvCache::Keys(std::int64_t page, std::int64_t kv_head) const {
-  return memory_.data() + layout_.KeyOffset(Place(page), kv_head, options_.kv_heads);
+  return Data() + layout_.KeyOffset(Place(page), kv_head, options_.kv_heads);
 }
 
 const std::byte* KvCache::Values(std::int64_t page, std::int64_t kv_head) const {
-  return memory_.data() + layout_.ValueOffset(Place(page), kv_head, options_.kv_heads);
+  return Data() + layout_.ValueOffset(Place(page), kv_head, options_.kv_heads);
 }
 
 void KvCache::Append(Context& context, View<const float, 3> keys, View<const float, 3> values) {
@@ -180,9 +193,8 @@ void KvCache::Append(Context& context, View<const float, 3> keys, View<const flo
   const auto store_page = [&](std::int64_t item, int) {
     const std::int64_t page = first_page + item / options_.kv_heads;
     const std::int64_t head = item % options_.kv_heads;
-    std::byte* key_block = memory_.data() + layout_.KeyOffset(Place(page), head, options_.kv_heads);
-    std::byte* value_block =
-        memory_.data() + layout_.ValueOffset(Place(page), head, options_.kv_heads);
+    std::byte* key_block = Data() + layout_.KeyOffset(Place(page), head, options_.kv_heads);
+    std::byte* value_block = Data() + layout_.ValueOffset(Place(page), head, options_.kv_heads);
     PaddedRow row;
     const std::int64_t last = std::min(end, (page + 1) * kPageKeys);
     for (std::int64_t p = std::max(length_, page * kPageKeys); p < last; ++p) {

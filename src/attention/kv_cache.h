@@ -12,6 +12,7 @@
 
 #include "base/buffer.h"
 #include "base/context.h"
+#include "base/file_memory.h"
 #include "base/tensor.h"
 #include "kernels/attention_page.h"
 
@@ -42,12 +43,14 @@ struct KvCacheOptions {
   std::int64_t chunk = 512;    // most positions appended at once (matters with a window only)
   KvType key_type = KvType::kF16;
   KvType value_type = KvType::kF16;
+  std::string folder = {};  // keep it in a file there (see FileMemory); empty: in memory
 };
 
 class KvCache {
  public:
   // Throws Error: kInvalidArgument for options out of range (q8_0 and q4_0 need dimensions
-  // that are multiples of 32), kLimit for a size that cannot be had.
+  // that are multiples of 32), kLimit for a size that cannot be had, kIo for a folder that has no
+  // place.
   explicit KvCache(const KvCacheOptions& options);
 
   // Memory that a cache with these options reserves, computed without allocating; the same errors.
@@ -76,6 +79,10 @@ class KvCache {
   bool CanTruncate(std::int64_t length) const;
   void Truncate(std::int64_t length);
 
+  // Of a cache in a file: it is read soon, or not before all others. In memory they do nothing.
+  void WillNeed() const { file_.WillNeed(StoredBytes()); }
+  void NotSoon() const { file_.NotSoon(StoredBytes()); }
+
   // For the attention operator: the blocks of one KV head in page position / 64.
   const PageLayout& layout() const { return layout_; }
   const std::byte* Keys(std::int64_t page, std::int64_t kv_head) const;
@@ -89,9 +96,15 @@ class KvCache {
     return page < pages_ ? page : fixed_pages_ + (page - fixed_pages_) % (pages_ - fixed_pages_);
   }
 
+  std::byte* Data() { return file_.data() != nullptr ? file_.data() : memory_.data(); }
+  const std::byte* Data() const { return const_cast<KvCache*>(this)->Data(); }
+  void Allocate();
+  std::int64_t StoredBytes() const;
+
   std::int64_t fixed_pages_ = 0;  // the first ones, never overwritten
   std::int64_t pages_ = 0;        // those and the ring
   Buffer<std::byte> memory_;
+  FileMemory file_;               // in its place
   std::int64_t collapse_at_ = 0;  // positions from which the first 2 MB become a huge page
   std::int64_t length_ = 0;
   std::int64_t first_page_ = 0;  // oldest page not overwritten

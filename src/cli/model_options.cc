@@ -58,7 +58,9 @@ std::int64_t AffordableContext(const ModelConfig& config, DecoderOptions decoder
   decoder.context = foveate::DefaultContext(config, decoder);
   if (decoder.context == kEndlessContext) return decoder.context;
   const std::int64_t needed = KvBytes(config, decoder);
-  if (available <= 0 || needed <= available / 2) return config.context;
+  if (available <= 0 || needed <= available / 2 || !decoder.kv_folder.empty()) {
+    return config.context;
+  }
   const double share = static_cast<double>(available) / 2 / static_cast<double>(needed);
   const auto reduced = static_cast<std::int64_t>(static_cast<double>(config.context) * share);
   const std::int64_t context = std::max<std::int64_t>(512, reduced / 256 * 256);
@@ -73,6 +75,7 @@ DecoderOptions MakeDecoderOptions(const ModelOptions& options, const ModelConfig
   const KvTypes kv = ParseKvTypes(options.kv);
   decoder.key_type = kv.key;
   decoder.value_type = kv.value;
+  decoder.kv_folder = options.kv_folder;
   if (!options.attention.empty()) decoder.attention = ParseAttentionSpec(options.attention);
   decoder.rope_scaling = ParseRopeScaling(options, config);
   if (options.context < 0) {
@@ -110,6 +113,9 @@ void AddNumericsOptions(CLI::App& verb, ModelOptions& options) {
   verb.add_option("--kv", options.kv,
                   "KV cache type: f32, f16, bf16, q8_0, q4_0, or K/V as in q8_0/f16")
       ->capture_default_str();
+  verb.add_option("--kv-offload", options.kv_folder,
+                  "keep the KV cache in files of this folder, for contexts larger than memory")
+      ->check(CLI::ExistingDirectory);
   verb.add_option("--rope-scaling", options.rope_scaling,
                   "extend the context: none, linear, ntk, yarn, auto (default: the file's)");
   verb.add_option("--rope-factor", options.rope_factor,

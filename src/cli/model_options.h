@@ -18,6 +18,7 @@ struct ModelOptions {
   std::string isa;
   std::string activations = "q8";
   std::string kv = "f16";
+  std::string kv_folder;
   std::string attention;
   std::string rope_scaling;
   double rope_factor = 0;

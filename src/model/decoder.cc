@@ -22,7 +22,8 @@ KvCacheOptions CacheOptions(const ModelConfig& config, const LayerConfig& layer,
           .first = plan.kept ? plan.kept->first : 0,
           .chunk = options.chunk,
           .key_type = options.key_type,
-          .value_type = options.value_type};
+          .value_type = options.value_type,
+          .folder = options.kv_folder};
 }
 
 DecoderOptions Resolved(const LanguageModel& model, DecoderOptions options) {
@@ -30,10 +31,10 @@ DecoderOptions Resolved(const LanguageModel& model, DecoderOptions options) {
   options.chunk = std::min(options.chunk, options.context);
   const std::int64_t needed = KvBytes(model.config, options);
   const std::int64_t available = SystemMemory().available_bytes;
-  if (available > 0 && needed > available) {
+  if (options.kv_folder.empty() && available > 0 && needed > available) {
     Throw(ErrorCode::kLimit,
           "a context of {} tokens needs {:.1f} GB of KV cache, but only {:.1f} GB of memory are "
-          "available (choose a smaller context or a smaller cache type)",
+          "available (choose a smaller context, a smaller cache type or a cache on disk)",
           options.context, needed / 1e9, available / 1e9);
   }
   return options;
@@ -137,7 +138,9 @@ void Decoder::Evaluate(std::span<const TokenId> tokens, bool more_follows) {
   FillRotations();
   for (std::size_t i = 0; i < caches_.size(); ++i) {
     const LayerConfig& layer = model_->config.layers[i];
+    caches_[(i + 1) % caches_.size()].WillNeed();
     AttentionBlock(layer, model_->weights.layers[i], plans_[i], caches_[i], selection_states_[i]);
+    caches_[i].NotSoon();
     FeedForwardBlock(layer, model_->weights.layers[i]);
   }
   position_ += count;

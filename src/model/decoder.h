@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "attention/attention.h"
@@ -33,6 +34,7 @@ struct DecoderOptions {
   std::int64_t chunk = 256;  // most tokens of one Evaluate
   KvType key_type = KvType::kF16;
   KvType value_type = KvType::kF16;
+  std::string kv_folder = {};  // keep the cache in files there; empty: in memory
   ActivationMode activations = ActivationMode::kQ8;
   std::optional<RopeScaling> rope_scaling;  // replaces the file's
   std::optional<AttentionSpec> attention;   // replaces the model's own (see PlanAttention)

@@ -10,6 +10,7 @@
 
 #include "base/buffer.h"
 #include "base/cpu.h"
+#include "base/file_memory.h"
 #include "base/mapped_file.h"
 #include "base/tensor.h"
 #include "foveate/error.h"
@@ -114,6 +115,40 @@ TEST(Cpu, ForeignAndUnknownInstructionSetsAreErrorsThatListTheOthers) {
       EXPECT_NE(std::string(error.what()).find("portable"), std::string::npos);
     }
   }
+}
+
+TEST(FileMemory, IsZeroedAndLeavesNothingBehind) {
+  const fs::path folder = TempPath("file_memory");
+  fs::create_directory(folder);
+  {
+    FileMemory memory(folder, 3 << 20);
+    EXPECT_TRUE(fs::is_empty(folder));  // it has no name
+    EXPECT_EQ(memory.size(), 3 << 20);
+    EXPECT_TRUE(std::all_of(memory.data(), memory.data() + memory.size(),
+                            [](std::byte b) { return b == std::byte{0}; }));
+    memory.data()[memory.size() - 1] = std::byte{7};
+    memory.NotSoon(memory.size());
+    memory.WillNeed(memory.size());
+    const FileMemory moved = std::move(memory);
+    EXPECT_EQ(moved.data()[moved.size() - 1], std::byte{7});
+    EXPECT_EQ(memory.data(), nullptr);  // NOLINT(bugprone-use-after-move): that is what is asked
+  }
+  fs::remove_all(folder);
+}
+
+TEST(FileMemory, NamesTheFolderThatHasNoPlace) {
+  const auto refusal = [](const std::string& folder, std::int64_t bytes) -> std::string {
+    try {
+      FileMemory memory(folder, bytes);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kIo);
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_NE(refusal("/no/such/folder", 1 << 20).find("/no/such/folder"), std::string::npos);
+  const std::string full = refusal(fs::temp_directory_path(), std::int64_t{1} << 50);
+  EXPECT_NE(full.find("1125899906842624 bytes"), std::string::npos) << full;
 }
 
 }  // namespace

@@ -204,6 +204,7 @@ TEST_F(CliTest, NonsenseIsRefusedInOneLine) {
   ExpectRefusal("run " + tiny + " -p x --threads 0", "threads");
   ExpectRefusal("run " + tiny + " -p x --isa sse9", "sse9");
   ExpectRefusal("run " + tiny + " -p x --kv q3", "q3");
+  ExpectRefusal("run " + tiny + " -p x --kv-offload /no/such/folder", "/no/such/folder");
   ExpectRefusal("run " + tiny + " -p x --kv q8_0", "q8_0");  // head_dim 16
   ExpectRefusal("run " + tiny + " -p x --activations f8", "f8");
   ExpectRefusal("run " + tiny + " -p x --temp nan", "temperature");

@@ -199,6 +199,31 @@ TEST(LayerAttentionTest, SpecTakesTheGlobalLayers) {
   EXPECT_TRUE(IsStreaming(plans));
 }
 
+// A cache in files holds what one in memory holds, also where keys are chosen from it.
+TEST(LayerAttentionTest, ACacheOnDiskChangesNothing) {
+  Context context({.threads = 2});
+  const auto model = TinyModel(context, {});
+  const std::vector<TokenId> tokens = Tokens(150);
+  for (const char* spec :
+       {"full", "sink_window:sink=4,left=20", "block:block=8,topk=3,local=4,dense_layers=0"}) {
+    DecoderOptions options = ExactOptions(spec, 64);
+    const auto last_logits = [&] {
+      Decoder decoder(context, model, options);
+      decoder.Evaluate(std::span(tokens).first(64), true);
+      decoder.Evaluate(std::span(tokens).subspan(64, 64));
+      for (std::size_t i = 128; i < tokens.size(); ++i) {
+        decoder.Evaluate(std::span(tokens).subspan(i, 1));
+      }
+      std::vector<float> logits(model->config.vocabulary);
+      decoder.Logits(0, MakeView(logits.data(), std::int64_t{1}, model->config.vocabulary));
+      return logits;
+    };
+    const std::vector<float> in_memory = last_logits();
+    options.kv_folder = ::testing::TempDir();
+    EXPECT_EQ(last_logits(), in_memory) << spec;
+  }
+}
+
 // --- mechanisms that choose keys by content ---
 
 TEST(SelectedAttention, ABudgetOfAllKeysIsDense) {
