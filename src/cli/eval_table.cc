@@ -1,6 +1,7 @@
 #include "cli/eval_table.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <functional>
@@ -15,11 +16,12 @@ namespace {
 
 using OrderedJson = nlohmann::ordered_json;
 
-// Rows of one model, task and context.
+// Rows that were evaluated alike.
 using Table = std::span<const EvalSummary>;
 
 bool SameTable(const EvalSummary& a, const EvalSummary& b) {
-  return a.setting.model == b.setting.model && a.task == b.task && a.context == b.context;
+  return a.setting.model == b.setting.model && a.task == b.task && a.context == b.context &&
+         a.setting.options == b.setting.options && a.setting.decoding == b.setting.decoding;
 }
 
 std::vector<Table> Tables(const std::vector<EvalSummary>& summaries) {
@@ -87,16 +89,10 @@ std::vector<Column> ColumnsOf(EvalTask task) {
   columns.push_back({"choosing s", [](const EvalSummary& row) {
                        return fmt::format("{:.3f}", row.selection_seconds);
                      }});
-  columns.push_back({"share", [](const EvalSummary& row) {
-                       return row.attention_share == 0 ? "-"
-                                                       : fmt::format("{:.3f}", row.attention_share);
-                     }});
+  columns.push_back(
+      {"share", [](const EvalSummary& row) { return fmt::format("{:.3f}", row.attention_share); }});
   columns.push_back(
       {"all s", [](const EvalSummary& row) { return fmt::format("{:.2f}", row.seconds); }});
-  columns.push_back({"as", [](const EvalSummary& row) {
-                       return std::string(row.setting.decoding ? "decoding" : "a prompt");
-                     }});
-  columns.push_back({"options", [](const EvalSummary& row) { return row.setting.options; }});
   return columns;
 }
 
@@ -106,40 +102,20 @@ std::string TitleOf(const EvalSummary& row) {
   if (row.task == EvalTask::kPerplexity) {
     title += fmt::format(", {} windows, {} targets", row.cases, row.targets);
   }
+  title += ", " + row.setting.options;
+  if (row.setting.decoding) title += ", as decoding";
   return title;
 }
 
-// Whether all rows say the same.
-bool IsConstant(const Table& table, const Column& column) {
-  return std::all_of(table.begin(), table.end(), [&](const EvalSummary& row) {
-    return column.cell(row) == column.cell(table[0]);
-  });
-}
-
-// The columns that are shown, and the table's title: it says how the cases were evaluated where
-// that is the same for all.
-std::pair<std::vector<Column>, std::string> LayOut(const Table& table) {
-  std::vector<Column> columns = ColumnsOf(table[0].task);
-  std::string title = TitleOf(table[0]);
-  for (const char* name : {"options", "as"}) {
-    const auto column = std::find_if(columns.begin(), columns.end(),
-                                     [&](const Column& c) { return c.title == name; });
-    if (!IsConstant(table, *column)) continue;
-    title += (column->title == "as" ? ", as " : ", ") + column->cell(table[0]);
-    columns.erase(column);
-  }
-  return {std::move(columns), std::move(title)};
-}
-
 std::string MarkupTable(const Table& table) {
-  auto laid_out = LayOut(table);
-  std::erase_if(laid_out.first, [](const Column& c) { return c.title == "by depth"; });  // see maps
-  std::string html = "<h3>" + EscapeMarkup(laid_out.second) + "</h3>\n<table><tr>";
-  for (const Column& column : laid_out.first) html += "<th>" + EscapeMarkup(column.title) + "</th>";
+  std::vector<Column> columns = ColumnsOf(table[0].task);
+  std::erase_if(columns, [](const Column& c) { return c.title == "by depth"; });  // see the maps
+  std::string html = "<h3>" + EscapeMarkup(TitleOf(table[0])) + "</h3>\n<table><tr>";
+  for (const Column& column : columns) html += "<th>" + EscapeMarkup(column.title) + "</th>";
   html += "</tr>\n";
   for (const EvalSummary& row : table) {
     html += "<tr>";
-    for (const Column& column : laid_out.first) {
+    for (const Column& column : columns) {
       html += "<td>" + EscapeMarkup(column.cell(row)) + "</td>";
     }
     html += "</tr>\n";
@@ -159,7 +135,6 @@ std::string PerplexityChart(const Table& table) {
                   .y_label = "perplexity, dense = 1",
                   .lines = {}};
   for (std::size_t i = 0; i < table.size(); ++i) {
-    if (table[i].attention_share == 0) continue;
     chart.lines.push_back({LabelOf(table, i), {{table[i].attention_share, table[i].ratio}}});
   }
   return LineChartSvg(chart);
@@ -183,8 +158,9 @@ std::string HeatMaps(const std::vector<Table>& tables) {
   }
   std::string html = "<div class=\"maps\">\n";
   for (const auto& [id, contexts] : by_setting) {
-    html += "<table class=\"map\"><caption>" +
-            EscapeMarkup(contexts.begin()->second->setting.name) + "</caption>\n<tr><th>depth</th>";
+    const StoredSetting& setting = contexts.begin()->second->setting;
+    html += "<table class=\"map\"><caption>" + EscapeMarkup(setting.name) +
+            (setting.decoding ? ", as decoding" : "") + "</caption>\n<tr><th>depth</th>";
     for (const auto& [context, row] : contexts) html += fmt::format("<th>{}</th>", context);
     html += "</tr>\n";
     for (const double depth : depths) {
@@ -198,6 +174,10 @@ std::string HeatMaps(const std::vector<Table>& tables) {
     html += "</table>\n";
   }
   return html + "</div>\n";
+}
+
+std::string MadeOn(const std::vector<std::string>& machines) {
+  return fmt::format("Measured on: {}.", fmt::join(machines, "; "));
 }
 
 constexpr const char* kStyle = R"(
@@ -217,8 +197,8 @@ of their own. Ratio: of perplexities, on the same targets, with its 95 % interva
 blocks of 64 targets). KL: mean divergence from the baseline, in nats; same top: targets whose
 likeliest token is the baseline's. Rates have Wilson's 95 % interval; p: McNemar's exact test against
 the baseline, with Holm's correction. Times are means of a case: attention (in those layers, choosing
-of keys included), choosing alone, and everything; share: of attention's time in the first row that was
-evaluated alike, as a prompt or as decoding (token by token).</p>
+of keys included), choosing alone, and everything; share: of the baseline's time in attention. As
+decoding: what is scored was evaluated token by token.</p>
 )";
 
 }  // namespace
@@ -231,6 +211,7 @@ OrderedJson SummaryJson(const std::vector<EvalSummary>& summaries) {
                           {"context", row.context},
                           {"attention", row.setting.name},
                           {"options", row.setting.options},
+                          {"decoding", row.setting.decoding},
                           {"cases", row.cases},
                           {"density", row.density},
                           {"seconds", row.seconds},
@@ -262,18 +243,18 @@ OrderedJson SummaryJson(const std::vector<EvalSummary>& summaries) {
 std::string SummaryText(const std::vector<EvalSummary>& summaries) {
   std::string text;
   for (const Table& table : Tables(summaries)) {
-    const auto laid_out = LayOut(table);
-    text += (text.empty() ? "" : "\n") + laid_out.second + "\n";
+    const std::vector<Column> columns = ColumnsOf(table[0].task);
+    text += (text.empty() ? "" : "\n") + TitleOf(table[0]) + "\n";
     std::vector<std::size_t> widths;
-    for (const Column& column : laid_out.first) {
+    for (const Column& column : columns) {
       std::size_t width = column.title.size();
       for (const EvalSummary& row : table) width = std::max(width, column.cell(row).size());
       widths.push_back(width);
     }
     const auto line = [&](const std::function<std::string(const Column&)>& cell) {
       for (std::size_t i = 0; i < widths.size(); ++i) {
-        text += i == 0 ? fmt::format("{:<{}}", cell(laid_out.first[i]), widths[i])
-                       : fmt::format("  {:>{}}", cell(laid_out.first[i]), widths[i]);
+        text += i == 0 ? fmt::format("{:<{}}", cell(columns[i]), widths[i])
+                       : fmt::format("  {:>{}}", cell(columns[i]), widths[i]);
       }
       text += "\n";
     };
@@ -285,20 +266,21 @@ std::string SummaryText(const std::vector<EvalSummary>& summaries) {
   return text;
 }
 
-std::string SummaryMarkdown(const std::vector<EvalSummary>& summaries) {
-  std::string text;
+std::string SummaryMarkdown(const std::vector<EvalSummary>& summaries,
+                            const std::vector<std::string>& machines) {
+  std::string text = MadeOn(machines) + "\n";
   for (const Table& table : Tables(summaries)) {
-    const auto laid_out = LayOut(table);
-    text += (text.empty() ? "" : "\n") + laid_out.second + ":\n\n";
+    const std::vector<Column> columns = ColumnsOf(table[0].task);
+    text += "\n" + TitleOf(table[0]) + ":\n\n";
     std::string titles = "|", rule = "|";
-    for (const Column& column : laid_out.first) {
+    for (const Column& column : columns) {
       titles += " " + column.title + " |";
       rule += column.title == "attention" ? "---|" : "---:|";
     }
     text += titles + "\n" + rule + "\n";
     for (const EvalSummary& row : table) {
       text += "|";
-      for (const Column& column : laid_out.first) {
+      for (const Column& column : columns) {
         const std::string cell = column.cell(row);
         text += column.title == "attention" ? " `" + cell + "` |" : " " + cell + " |";
       }
@@ -308,12 +290,13 @@ std::string SummaryMarkdown(const std::vector<EvalSummary>& summaries) {
   return text;
 }
 
-std::string SummaryPage(const std::vector<EvalSummary>& summaries, const std::string& title) {
+std::string SummaryPage(const std::vector<EvalSummary>& summaries,
+                        const std::vector<std::string>& machines, const std::string& title) {
   std::string html =
       "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
       "<meta name=\"viewport\" content=\"width=device-width\">\n<title>" +
       EscapeMarkup(title) + "</title><style>" + kStyle + "</style></head>\n<body>\n<h1>" +
-      EscapeMarkup(title) + "</h1>\n" + kLegend;
+      EscapeMarkup(title) + "</h1>\n<p>" + EscapeMarkup(MadeOn(machines)) + "</p>\n" + kLegend;
   const std::vector<Table> tables = Tables(summaries);
   for (auto first = tables.begin(); first != tables.end();) {
     const EvalSummary& any = first->front();

@@ -31,17 +31,19 @@ int Report(const Flags& flags) {
   if (!std::filesystem::exists(flags.database)) {
     Throw(ErrorCode::kNotFound, "{}: no such file of results (see `foveate eval`)", flags.database);
   }
-  const std::vector<EvalSummary> summaries = Summarise(EvalResults(flags.database).All());
-  if (flags.json) PrintJson({{"rows", SummaryJson(summaries)}});
+  const EvalResults results(flags.database);
+  const std::vector<EvalSummary> summaries = Summarise(results.All());
+  const std::vector<std::string> machines = results.Machines();
+  if (flags.json) PrintJson({{"machines", machines}, {"rows", SummaryJson(summaries)}});
   if (flags.output.empty()) {
     if (!flags.json) fmt::print("{}", SummaryText(summaries));
     return kExitOk;
   }
   const std::string ending = std::filesystem::path(flags.output).extension();
   if (ending == ".html") {
-    WriteFile(flags.output, SummaryPage(summaries, flags.title));
+    WriteFile(flags.output, SummaryPage(summaries, machines, flags.title));
   } else if (ending == ".md") {
-    WriteFile(flags.output, SummaryMarkdown(summaries));
+    WriteFile(flags.output, SummaryMarkdown(summaries, machines));
   } else {
     Throw(ErrorCode::kInvalidArgument, "{}: expected a name that ends in .html or .md",
           flags.output);

@@ -70,12 +70,22 @@ Pace MeasurePace(Context& context, const std::shared_ptr<const LanguageModel>& m
 Evaluator::Evaluator(Context& context, std::shared_ptr<const LanguageModel> model,
                      const EvalModelId& id, EvalResults& results, EvaluatorOptions options)
     : context_(context), model_(std::move(model)), results_(results), options_(std::move(options)) {
+  bool has_decoding = false;
   for (const AttentionSpec& spec : options_.attention) {
     const bool as_decoding = options_.as_decoding || ActsOnDecodingOnly(spec);
-    PlanAttention(model_->config, spec);  // refuses what the model cannot use before any work
-    settings_.push_back({results_.Setting(id, spec, OptionsText(options_.decoder), as_decoding),
-                         spec, as_decoding});
+    if (as_decoding && !has_decoding) {
+      has_decoding = true;
+      if (!settings_.empty()) Add(id, options_.attention[0], true);
+    }
+    Add(id, spec, as_decoding);
   }
+}
+
+void Evaluator::Add(const EvalModelId& id, const AttentionSpec& attention, bool as_decoding) {
+  PlanAttention(model_->config, attention);  // refuses what the model cannot use before any work
+  const std::int64_t setting =
+      results_.Setting(id, attention, OptionsText(options_.decoder), as_decoding);
+  settings_.push_back({setting, attention, as_decoding});
 }
 
 void Evaluator::Plan(std::vector<EvalCase> cases) {
@@ -136,7 +146,9 @@ void Evaluator::Run() {
                            fmt::format("{} at {}", EvalTaskName(question.task), context));
     };
     if (question.task == EvalTask::kPerplexity) {
-      RunWindow(planned, subjects, check);
+      for (const bool as_decoding : {false, true}) {
+        RunWindow(planned, as_decoding, subjects, check);
+      }
     } else {
       for (const std::size_t i : planned.settings) {
         results_.Put(planned.id, {{settings_[i].id, Answer(*subjects[i], question, check)}});
@@ -157,18 +169,27 @@ std::vector<StoredResult> Evaluator::Chosen(std::vector<StoredResult> results) c
   return results;
 }
 
-void Evaluator::RunWindow(const Planned& planned,
+// Those of a window that are evaluated alike, beside their baseline.
+void Evaluator::RunWindow(const Planned& planned, bool as_decoding,
                           const std::vector<std::unique_ptr<EvalSubject>>& subjects,
                           const EvalSubject::Check& check) {
-  std::vector<std::size_t> chosen = planned.settings;
-  const bool has_baseline = chosen.front() == 0;
-  if (!has_baseline) chosen.insert(chosen.begin(), 0);
+  const auto alike = [&](const Setting& setting) { return setting.as_decoding == as_decoding; };
+  const auto baseline = static_cast<std::size_t>(
+      std::find_if(settings_.begin(), settings_.end(), alike) - settings_.begin());
   std::vector<EvalSubject*> used;
-  for (const std::size_t i : chosen) used.push_back(subjects[i].get());
+  std::vector<std::size_t> missing;
+  for (const std::size_t i : planned.settings) {
+    if (!alike(settings_[i])) continue;
+    if (used.empty() && i != baseline) used.push_back(subjects[baseline].get());
+    used.push_back(subjects[i].get());
+    missing.push_back(i);
+  }
+  if (missing.empty()) return;
   const std::vector<EvalOutcome> outcomes = EvaluateWindow(context_, used, planned.question, check);
+  const std::size_t not_kept = used.size() - missing.size();  // a baseline that is there already
   std::map<std::int64_t, EvalOutcome> kept;
-  for (std::size_t i = has_baseline ? 0 : 1; i < chosen.size(); ++i) {
-    kept[settings_[chosen[i]].id] = outcomes[i];
+  for (std::size_t i = 0; i < missing.size(); ++i) {
+    kept[settings_[missing[i]].id] = outcomes[not_kept + i];
   }
   results_.Put(planned.id, kept);
 }

@@ -19,8 +19,10 @@
 namespace foveate {
 
 struct EvaluatorOptions {
-  std::vector<AttentionSpec> attention;  // the first is the baseline
-  DecoderOptions decoder = {};           // its context and attention are replaced
+  // The first is the baseline. Where others act on decoding only, it is evaluated as decoding
+  // besides, for them to be compared with.
+  std::vector<AttentionSpec> attention;
+  DecoderOptions decoder = {};  // its context and attention are replaced
   // All are evaluated as decoding, not only mechanisms that act on decoding only: the second half
   // of a window token by token.
   bool as_decoding = false;
@@ -62,15 +64,17 @@ class Evaluator {
     std::vector<std::size_t> settings;  // that lack it
   };
 
+  void Add(const EvalModelId& id, const AttentionSpec& attention, bool as_decoding);
   std::vector<std::unique_ptr<EvalSubject>> MakeSubjects(std::int64_t context) const;
-  void RunWindow(const Planned& planned, const std::vector<std::unique_ptr<EvalSubject>>& subjects,
+  void RunWindow(const Planned& planned, bool as_decoding,
+                 const std::vector<std::unique_ptr<EvalSubject>>& subjects,
                  const EvalSubject::Check& check);
 
   Context& context_;
   std::shared_ptr<const LanguageModel> model_;
   EvalResults& results_;
   EvaluatorOptions options_;
-  std::vector<Setting> settings_;
+  std::vector<Setting> settings_;     // of those evaluated alike the first is the baseline
   std::vector<Planned> planned_;      // by context
   std::set<std::int64_t> questions_;  // of Plan
 };

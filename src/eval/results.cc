@@ -1,7 +1,8 @@
 #include "eval/results.h"
 
+#include <fmt/format.h>
+
 #include <cstring>
-#include <filesystem>
 
 #include "base/throw.h"
 #include "runtime/sha256.h"
@@ -129,6 +130,18 @@ void EvalResults::Put(std::int64_t question, const std::map<std::int64_t, EvalOu
                   outcome.attention_seconds, outcome.selection_seconds, outcome.density);
   }
   transaction.Commit();
+}
+
+std::vector<std::string> EvalResults::Machines() const {
+  Query row = database_.Ask(
+      "SELECT cpu, isa, threads, version FROM run WHERE id IN (SELECT run FROM result) "
+      "GROUP BY cpu, isa, threads, version ORDER BY min(id)");
+  std::vector<std::string> machines;
+  while (row.Next()) {
+    machines.push_back(fmt::format("{}, {}, {} threads, foveate {}", row.Text(0), row.Text(1),
+                                   row.Integer(2), row.Text(3)));
+  }
+  return machines;
 }
 
 std::vector<StoredResult> EvalResults::All() const {

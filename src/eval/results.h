@@ -62,6 +62,9 @@ class EvalResults {
   // Adds outcomes of one case, by setting: all or none.
   void Put(std::int64_t question, const std::map<std::int64_t, EvalOutcome>& outcomes);
 
+  // Where and by what the results were made: "AMD EPYC, avx2, 2 threads, foveate 0.1.0".
+  std::vector<std::string> Machines() const;
+
   // Everything there is, by model, setting, task, context and case.
   std::vector<StoredResult> All() const;
 

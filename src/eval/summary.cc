@@ -63,7 +63,7 @@ void AddAnswers(const Row& row, const Row& baseline, EvalSummary& summary) {
   summary.p_value = McNemarTest(only_own, only_other);
 }
 
-void AddCosts(const Row& row, const Row& same_options, EvalSummary& summary) {
+void AddCosts(const Row& row, const Row& baseline, EvalSummary& summary) {
   const auto count = static_cast<double>(row.size());
   for (const auto& [id, result] : row) {
     const EvalOutcome& outcome = result->outcome;
@@ -72,9 +72,8 @@ void AddCosts(const Row& row, const Row& same_options, EvalSummary& summary) {
     summary.attention_seconds += outcome.attention_seconds / count;
     summary.selection_seconds += outcome.selection_seconds / count;
   }
-  if (&row == &same_options && !summary.is_baseline) return;  // nothing to compare it with
   double own_seconds = 0, other_seconds = 0;
-  ForPairs(row, same_options, [&](const EvalOutcome& own, const EvalOutcome& other) {
+  ForPairs(row, baseline, [&](const EvalOutcome& own, const EvalOutcome& other) {
     own_seconds += own.attention_seconds;
     other_seconds += other.attention_seconds;
   });
@@ -93,10 +92,9 @@ void CorrectProbabilities(std::vector<EvalSummary>& table) {
   }
 }
 
-// Rows of one model, task and context, in order of their settings.
+// Rows of a table, in the order of their settings.
 std::vector<EvalSummary> TableOf(const std::map<std::int64_t, Row>& rows) {
   std::vector<EvalSummary> table;
-  std::map<std::pair<std::string, bool>, const Row*> first_of;  // by options and decoding
   const Row& baseline = rows.begin()->second;
   for (const auto& [id, row] : rows) {
     const StoredResult& any = *row.begin()->second;
@@ -110,8 +108,7 @@ std::vector<EvalSummary> TableOf(const std::map<std::int64_t, Row>& rows) {
     } else {
       AddAnswers(row, baseline, summary);
     }
-    const auto options = std::pair(any.setting.options, any.setting.decoding);
-    AddCosts(row, *first_of.emplace(options, &row).first->second, summary);
+    AddCosts(row, baseline, summary);
     table.push_back(std::move(summary));
   }
   CorrectProbabilities(table);
@@ -121,11 +118,13 @@ std::vector<EvalSummary> TableOf(const std::map<std::int64_t, Row>& rows) {
 }  // namespace
 
 std::vector<EvalSummary> Summarise(const std::vector<StoredResult>& results) {
-  using TableKey = std::tuple<std::string, EvalTask, std::int64_t>;
+  using TableKey = std::tuple<std::string, EvalTask, std::int64_t, std::string, bool>;
   std::map<TableKey, std::map<std::int64_t, Row>> tables;
   for (const StoredResult& result : results) {
-    const TableKey key{result.setting.model, result.question.task, result.question.context};
-    tables[key][result.setting.id][result.question_id] = &result;
+    const StoredSetting& setting = result.setting;
+    const TableKey key{setting.model, result.question.task, result.question.context,
+                       setting.options, setting.decoding};
+    tables[key][setting.id][result.question_id] = &result;
   }
   std::vector<EvalSummary> all;
   for (const auto& [key, rows] : tables) {

@@ -1,4 +1,6 @@
-// Results of cases gathered into rows: one for each task, context and way of attention.
+// Results of cases gathered into rows: one for each way of attention. Those of one model, task and
+// context that were evaluated alike, with the same options and as a prompt or as decoding, are a
+// table; the first is the baseline of the others.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +22,7 @@ struct EvalSummary {
   EvalTask task = EvalTask::kPerplexity;
   std::int64_t context = 0;
   std::int64_t cases = 0;
-  bool is_baseline = false;  // the model's first setting with this task and context
+  bool is_baseline = false;
 
   // Perplexity; ratio, divergence and agreement against the baseline, on the same targets.
   std::int64_t targets = 0;
@@ -42,12 +44,10 @@ struct EvalSummary {
   double seconds = 0;
   double attention_seconds = 0;
   double selection_seconds = 0;
-  // Attention's time as a share of the first setting's that was evaluated alike, on the same cases;
-  // 0: there is no other.
-  double attention_share = 0;
+  double attention_share = 1;  // of the baseline's time in attention, on the same cases
 };
 
-// By model, task, context, then setting: the rows of a table stand together.
+// The rows of a table stand together, in the order of their settings.
 std::vector<EvalSummary> Summarise(const std::vector<StoredResult>& results);
 
 }  // namespace foveate

@@ -27,14 +27,15 @@ TEST_F(EvalTest, ComparesAndGoesOn) {
   const Outcome first = Run(Eval("perplexity,passkey,needle " + Model() + specs +
                                  "--context 1k --windows 2 --trials 5 --json"));
   ASSERT_EQ(first.status, 0) << first.err;
-  EXPECT_NE(first.err.find("36 cases to evaluate, about "), std::string::npos) << first.err;
+  EXPECT_NE(first.err.find("48 cases to evaluate, about "), std::string::npos) << first.err;
   const nlohmann::json rows = nlohmann::json::parse(first.out).at("rows");
-  ASSERT_EQ(rows.size(), 9u);
+  ASSERT_EQ(rows.size(), 12u);  // full as decoding besides, for topk
   EXPECT_EQ(rows[0].at("task"), "perplexity");
   EXPECT_EQ(rows[0].at("targets"), 2 * 511);
   EXPECT_EQ(rows[1].at("attention"), "window:left=15,right=0");
   EXPECT_LT(rows[1].at("density"), 0.1);
-  EXPECT_EQ(rows[3].at("depths").size(), 5u);
+  EXPECT_EQ(rows[3].at("decoding"), true);
+  EXPECT_EQ(rows[4].at("depths").size(), 5u);
 
   // Nothing is evaluated twice; more trials add to those that there are.
   const Outcome again = Run(Eval("perplexity,passkey,needle " + Model() + specs +
@@ -44,7 +45,7 @@ TEST_F(EvalTest, ComparesAndGoesOn) {
   EXPECT_EQ(nlohmann::json::parse(again.out).at("rows"), rows);
   const Outcome more = Run(Eval("passkey " + Model() + specs + "--context 1k --trials 6"));
   ASSERT_EQ(more.status, 0) << more.err;
-  EXPECT_NE(more.err.find("3 cases to evaluate"), std::string::npos) << more.err;
+  EXPECT_NE(more.err.find("4 cases to evaluate"), std::string::npos) << more.err;
   EXPECT_NE(more.out.find("/6"), std::string::npos) << more.out;
 }
 
@@ -65,6 +66,7 @@ TEST_F(EvalTest, ReportsAsPageTextAndMarkdown) {
   EXPECT_EQ(html.find("href="), std::string::npos);
   ASSERT_EQ(Run(database + " -o '" + Path("report.md") + "'").status, 0);
   EXPECT_NE(Slurp(Path("report.md")).find("| `full` | 1.000 |"), std::string::npos);
+  EXPECT_NE(Slurp(Path("report.md")).find(" threads, foveate "), std::string::npos);
   EXPECT_NE(Run(database).out.find("passkey at 2048 tokens"), std::string::npos);
   EXPECT_EQ(nlohmann::json::parse(Run(database + " --json").out).at("rows").size(), 8u);
 }
