@@ -48,7 +48,8 @@ struct Mechanism {
   // `dense_layers` of it is the number of a model's first layers that it leaves alone.
   SelectorPtr (*selector)(const Params& params) = nullptr;
 
-  // Whether it acts on single rows only, the steps of decoding: the rows of a prompt see everything.
+  // Whether it acts on single rows only, the steps of decoding: the rows of a prompt see
+  // everything.
   bool decoding_only = false;
 };
 
