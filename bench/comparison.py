@@ -27,11 +27,16 @@ def installed_version(python, package):
     return result.stdout.strip().split("+")[0] if result.returncode == 0 else None
 
 
-def prepare_environment(package, version, install):
-    """The Python of <cache>/foveate/bench-env; install(pip) puts the package there if need be."""
+def cache_folder():
+    """<cache>/foveate: $XDG_CACHE_HOME, or ~/.cache."""
     cache = os.environ.get("XDG_CACHE_HOME", "")
     root = pathlib.Path(cache) if cache.startswith("/") else pathlib.Path.home() / ".cache"
-    folder = root / "foveate" / "bench-env"
+    return root / "foveate"
+
+
+def prepare_environment(package, version, install):
+    """The Python of <cache>/foveate/bench-env; install(pip) puts the package there if need be."""
+    folder = cache_folder() / "bench-env"
     python = folder / "bin" / "python"
     if python.exists() and installed_version(python, package) == version:
         return python

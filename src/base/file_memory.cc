@@ -45,11 +45,11 @@ FileMemory::~FileMemory() {
 }
 
 void FileMemory::WillNeed(std::int64_t bytes) const {
-  if (bytes > 0) madvise(data_, bytes, MADV_WILLNEED);
+  if (data_ != nullptr) madvise(data_, bytes, MADV_WILLNEED);
 }
 
 void FileMemory::NotSoon(std::int64_t bytes) const {
-  if (bytes > 0) madvise(data_, bytes, MADV_COLD);
+  if (data_ != nullptr) madvise(data_, bytes, MADV_COLD);
 }
 
 }  // namespace foveate

@@ -2,14 +2,13 @@
 // is known beforehand.
 //
 //   FileMemory memory("/var/tmp", bytes);
-//   memory.WillNeed({0, used});   // begin to read it back, while something else is computed
+//   memory.WillNeed(used);   // begin to read it back, while something else is computed
 //   ... use memory.data() ...
-//   memory.NotSoon({0, used});    // others may stay in memory instead
+//   memory.NotSoon(used);    // others may stay in memory instead
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <string>
 
 namespace foveate {
@@ -29,7 +28,7 @@ class FileMemory {
   std::byte* data() const { return data_; }
   std::int64_t size() const { return size_; }
 
-  // Hints about the first `bytes`; neither waits for the disk.
+  // Hints about the first `bytes`; neither waits for the disk. Without memory they do nothing.
   void WillNeed(std::int64_t bytes) const;
   void NotSoon(std::int64_t bytes) const;
 

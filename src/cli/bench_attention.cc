@@ -43,9 +43,7 @@ AttentionBenchOptions BenchOptionsOf(const Flags& flags) {
                                 .dims = flags.dims,
                                 .backward = flags.backward,
                                 .repetitions = flags.repetitions};
-  for (const std::string& list : flags.attention) {
-    for (AttentionSpec& spec : ParseSpecList(list)) options.mechanisms.push_back(std::move(spec));
-  }
+  options.mechanisms = SpecsOf(flags.attention);
   for (const std::string& heads : flags.heads) options.heads.push_back(ParseHeadCounts(heads));
   for (const std::string& type : flags.types) options.types.push_back(ParseElementType(type));
   if (flags.queries > 0) options.queries = flags.queries;

@@ -1,5 +1,6 @@
 // `foveate eval`: what ways of attention cost in quality, side by side on the same cases.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -84,24 +85,10 @@ std::vector<EvalCase> CasesOf(const Flags& flags, EvalTask task, std::int64_t co
   return {};
 }
 
-std::vector<AttentionSpec> SpecsOf(const Flags& flags) {
-  std::vector<AttentionSpec> specs;
-  for (const std::string& list : flags.attention) {
-    for (AttentionSpec& spec : ParseSpecList(list)) specs.push_back(std::move(spec));
-  }
-  return specs;
-}
-
 std::string HumanTime(double seconds) {
   if (seconds < 100) return fmt::format("{:.0f} s", std::max(1.0, seconds));
   if (seconds < 6000) return fmt::format("{:.0f} min", seconds / 60);
   return fmt::format("{:.1f} h", seconds / 3600);
-}
-
-std::string Joined(const std::vector<std::string>& parts) {
-  std::string text;
-  for (const std::string& part : parts) text += (text.empty() ? "" : ",") + part;
-  return text;
 }
 
 void RunPlanned(const Flags& flags, Context& context, Evaluator& evaluator, EvalResults& results) {
@@ -116,8 +103,8 @@ void RunPlanned(const Flags& flags, Context& context, Evaluator& evaluator, Eval
   results.Begin({.version = FOVEATE_VERSION,
                  .cpu = CpuName(),
                  .isa = std::string(IsaName(context.isa())),
-                 .arguments = fmt::format("{} {} --attention {}", Joined(flags.tasks),
-                                          flags.model.model, Joined(flags.attention)),
+                 .arguments = fmt::format("{} {} --attention {}", fmt::join(flags.tasks, ","),
+                                          flags.model.model, fmt::join(flags.attention, ",")),
                  .threads = context.pool().size()});
   evaluator.Run();
   results.End();
@@ -126,7 +113,7 @@ void RunPlanned(const Flags& flags, Context& context, Evaluator& evaluator, Eval
 int Eval(Flags& flags) {
   std::vector<EvalTask> tasks;
   for (const std::string& task : flags.tasks) tasks.push_back(ParseEvalTask(task));
-  std::vector<AttentionSpec> specs = SpecsOf(flags);
+  std::vector<AttentionSpec> specs = SpecsOf(flags.attention);
   const std::uint64_t most = *std::max_element(flags.contexts.begin(), flags.contexts.end());
   flags.model.context = static_cast<std::int64_t>(most);
   EvalResults results(flags.database);

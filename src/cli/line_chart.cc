@@ -4,9 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 
 #include "base/throw.h"
+#include "cli/output.h"
 
 namespace foveate::cli {
 namespace {
@@ -129,10 +129,7 @@ void WriteLineChart(const std::string& path, const LineChart& chart) {
   if (!path.ends_with(".svg")) {
     Throw(ErrorCode::kInvalidArgument, "{}: expected a name that ends in .svg", path);
   }
-  std::ofstream file(path, std::ios::binary);
-  file << LineChartSvg(chart);
-  file.close();
-  if (!file) Throw(ErrorCode::kIo, "cannot write {}", path);
+  WriteFile(path, LineChartSvg(chart));
 }
 
 std::string EscapeMarkup(std::string_view text) {

@@ -9,11 +9,11 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <fstream>
 #include <string_view>
 #include <vector>
 
 #include "base/throw.h"
+#include "cli/output.h"
 
 namespace foveate::cli {
 namespace {
@@ -61,13 +61,6 @@ std::string Svg(const TileGrid& grid) {
   return svg + "</svg>\n";
 }
 
-void WriteSvg(const std::string& path, const TileGrid& grid) {
-  std::ofstream file(path, std::ios::binary);
-  file << Svg(grid);
-  file.close();
-  if (!file) Throw(ErrorCode::kIo, "cannot write {}", path);
-}
-
 void WritePng(const std::string& path, const TileGrid& grid) {
   const std::int64_t size = CellPixels(grid);
   const std::int64_t width = grid.columns * size, height = grid.rows * size;
@@ -109,7 +102,7 @@ std::string TerminalPicture(const TileGrid& grid) {
 }
 
 void WritePicture(const std::string& path, const TileGrid& grid) {
-  if (EndsWith(path, ".svg")) return WriteSvg(path, grid);
+  if (EndsWith(path, ".svg")) return WriteFile(path, Svg(grid));
   if (EndsWith(path, ".png")) return WritePng(path, grid);
   Throw(ErrorCode::kInvalidArgument, "{}: expected a name that ends in .svg or .png", path);
 }

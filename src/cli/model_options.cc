@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <cmath>
 
 #include "base/log.h"
+#include "base/stopwatch.h"
 #include "base/throw.h"
 #include "cli/interrupt.h"
 #include "cli/progress.h"
@@ -131,12 +131,20 @@ void AddDecoderOptions(CLI::App& verb, ModelOptions& options) {
   AddNumericsOptions(verb, options);
 }
 
+std::vector<AttentionSpec> SpecsOf(const std::vector<std::string>& lists) {
+  std::vector<AttentionSpec> specs;
+  for (const std::string& list : lists) {
+    for (AttentionSpec& spec : ParseSpecList(list)) specs.push_back(std::move(spec));
+  }
+  return specs;
+}
+
 std::unique_ptr<Context> MakeContext(const ModelOptions& options) {
   return std::make_unique<Context>(ContextOptionsOf(options.threads, options.isa));
 }
 
 OpenedModel OpenModel(const ModelOptions& options) {
-  const auto started = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   const std::string path = ResolveModel(options.model);
   OpenedModel opened;
   opened.decoder = MakeDecoderOptions(options, ReadModelConfig(GgufFile::Open(path)));
@@ -149,8 +157,7 @@ OpenedModel OpenModel(const ModelOptions& options) {
         bar.Update(share);
       },
       options.pre_tokenizer);
-  opened.load_seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  opened.load_seconds = watch.Seconds();
   return opened;
 }
 

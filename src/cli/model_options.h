@@ -34,6 +34,9 @@ void AddNumericsOptions(CLI::App& verb, ModelOptions& options);
 // Those, and the flags of one running model: context and attention.
 void AddDecoderOptions(CLI::App& verb, ModelOptions& options);
 
+// The specs of a flag that may be given several times, each a list.
+std::vector<AttentionSpec> SpecsOf(const std::vector<std::string>& lists);
+
 // The file that MODEL means; fetches the default model when it is missing.
 std::string ResolveModel(const std::string& model);
 

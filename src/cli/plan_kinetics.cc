@@ -107,12 +107,10 @@ std::vector<KineticsRun> RunsOf(const Flags& flags) {
 
 std::vector<Setting> SettingsOf(const Flags& flags, const KineticsDevice& device) {
   std::vector<std::pair<std::string, KineticsAttention>> attention;
-  for (const std::string& list : flags.attention) {
-    for (const AttentionSpec& spec : ParseSpecList(list)) {
-      KineticsAttention made = AttentionOf(spec);
-      made.free_choice = flags.published;
-      attention.emplace_back(ToText(spec), made);
-    }
+  for (const AttentionSpec& spec : SpecsOf(flags.attention)) {
+    KineticsAttention made = AttentionOf(spec);
+    made.free_choice = flags.published;
+    attention.emplace_back(ToText(spec), made);
   }
   std::vector<Setting> settings;
   for (const std::string& name : flags.models) {

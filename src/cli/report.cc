@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <filesystem>
-#include <fstream>
 
 #include "base/throw.h"
 #include "cli/eval_table.h"
@@ -19,13 +18,6 @@ struct Flags {
   std::string title = "Attention compared";
   bool json = false;
 };
-
-void WriteFile(const std::string& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary);
-  file << text;
-  file.close();
-  if (!file) Throw(ErrorCode::kIo, "cannot write {}", path);
-}
 
 int Report(const Flags& flags) {
   if (!std::filesystem::exists(flags.database)) {

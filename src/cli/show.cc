@@ -2,11 +2,11 @@
 #include <fmt/format.h>
 
 #include <charconv>
-#include <chrono>
 #include <nlohmann/json.hpp>
 #include <random>
 
 #include "base/cpu.h"
+#include "base/stopwatch.h"
 #include "base/throw.h"
 #include "cli/mask_picture.h"
 #include "cli/output.h"
@@ -125,12 +125,11 @@ Shown Examine(const ShowOptions& options, const AttentionSpec& spec) {
   } else if (choice.pattern == nullptr) {
     Throw(ErrorCode::kUnsupported, "{} is no pattern of keys: it cannot be drawn", shown.text);
   }
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   shown.pattern->Check(shape);
   shown.order = shown.pattern->Order(shape);
   shown.schedule = OrderedSchedule(shown.pattern, shape, shown.order.get());
-  shown.build_seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  shown.build_seconds = watch.Seconds();
   // In an order there are fillers, which would count as rows that see nothing.
   shown.pairs =
       CountPairs(shown.order == nullptr ? shown.schedule : Schedule(shown.pattern, shape));

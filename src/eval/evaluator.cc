@@ -3,19 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
+#include "base/stopwatch.h"
 #include "eval/perplexity.h"
 
 namespace foveate {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double SecondsSince(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // What changes numbers, as text that is the same for the same.
 std::string OptionsText(const DecoderOptions& options) {
@@ -51,15 +45,15 @@ Pace MeasurePace(Context& context, const std::shared_ptr<const LanguageModel>& m
   const auto chunk = static_cast<double>(options.chunk);
   double first = 0, last = 0;
   for (int i = 0; i < 4; ++i) {
-    const Clock::time_point start = Clock::now();
+    const Stopwatch watch;
     decoder.Evaluate(tokens, true);
-    last = SecondsSince(start);
+    last = watch.Seconds();
     if (i == 0) first = last;
   }
-  const Clock::time_point start = Clock::now();
+  const Stopwatch watch;
   constexpr int kSteps = 4;
   for (int i = 0; i < kSteps; ++i) decoder.Evaluate({tokens.data(), 1});
-  const double step = SecondsSince(start) / kSteps;
+  const double step = watch.Seconds() / kSteps;
   return {.token = first / chunk,
           .pair = std::max(0.0, last - first) / (chunk * 3 * chunk),
           .step = step};

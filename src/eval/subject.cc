@@ -1,9 +1,9 @@
 #include "eval/subject.h"
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
+#include "base/stopwatch.h"
 #include "eval/questions.h"
 #include "mechanisms/mechanism.h"
 #include "runtime/session.h"
@@ -17,19 +17,6 @@ bool HasDecodingOnly(const SpecNode& node) {
   return std::any_of(node.mechanism.begin(), node.mechanism.end(), of_params) ||
          std::any_of(node.children.begin(), node.children.end(), of_child);
 }
-
-class Stopwatch {
- public:
-  explicit Stopwatch(double& seconds) : seconds_(seconds) {}
-  ~Stopwatch() { seconds_ += std::chrono::duration<double>(Clock::now() - start_).count(); }
-  Stopwatch(const Stopwatch&) = delete;
-  Stopwatch& operator=(const Stopwatch&) = delete;
-
- private:
-  using Clock = std::chrono::steady_clock;
-  double& seconds_;
-  Clock::time_point start_ = Clock::now();
-};
 
 }  // namespace
 
@@ -59,14 +46,16 @@ void EvalSubject::Evaluate(std::span<const TokenId> tokens, bool more_follows, c
     if (check) check();
     const auto part = tokens.first(std::min<std::size_t>(chunk, tokens.size()));
     tokens = tokens.subspan(part.size());
-    const Stopwatch watch(seconds_);
+    const Stopwatch watch;
     decoder_.Evaluate(part, more_follows || !tokens.empty());
+    seconds_ += watch.Seconds();
   }
 }
 
 void EvalSubject::Logits(std::int64_t first, View<float, 2> logits) {
-  const Stopwatch watch(seconds_);
+  const Stopwatch watch;
   decoder_.Logits(first, logits);
+  seconds_ += watch.Seconds();
 }
 
 EvalOutcome EvalSubject::Cost() const {

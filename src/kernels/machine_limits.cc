@@ -1,10 +1,10 @@
 #include "kernels/machine_limits.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
 
 #include "base/buffer.h"
+#include "base/stopwatch.h"
 #include "kernels/isa_dispatch.h"
 
 #if defined(__x86_64__)
@@ -174,10 +174,9 @@ LimitLoops LoopsFor(Isa isa) {
 // The rate of `work`, which returns how much it did, in units of 1e9 per second.
 template <typename Work>
 double Rate(Work&& work) {
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   const double amount = work();
-  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-  return amount / elapsed.count() * 1e-9;
+  return amount / watch.Seconds() * 1e-9;
 }
 
 template <typename Measure>

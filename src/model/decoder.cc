@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cmath>
 
 #include "base/checked.h"
+#include "base/stopwatch.h"
 #include "base/throw.h"
 #include "kernels/attention_kernels.h"
 
@@ -196,24 +196,23 @@ void Decoder::AttentionBlock(const LayerConfig& layer, const LayerWeights& weigh
 void Decoder::Mix(const LayerAttentionPlan& plan, const KvCache& cache, SelectionStates& states,
                   const View<const float, 3>& queries, AttentionTally* tally,
                   View<float, 3> mixed) {
-  using Clock = std::chrono::steady_clock;
   AttentionOptions options{.pattern = plan.pattern,
                            .head_patterns = plan.head_patterns,
                            .scale = static_cast<float>(model_->config.score_scale),
                            .soft_cap = static_cast<float>(model_->config.score_cap)};
-  const Clock::time_point start = Clock::now();
+  const Stopwatch watch;
   if (plan.selection) {
     const std::unique_ptr<SelectionInput> in = SelectFrom(context_, cache, queries);
     in->more_follows = more_follows_;
     options.head_patterns = SelectPatterns(context_, *plan.selection, *in, &states);
   }
-  const Clock::time_point selected = Clock::now();
+  const double selected = watch.Seconds();
   const View<float, 2> lse = MakeView(lse_.data(), tokens_, queries.shape[1]);
   Attend(context_, cache, queries, options, attention_scratch_, mixed, lse);
   if (plan.sinks) AddMovedSinks(*plan.sinks, options, cache, mixed, lse);
   if (tally == nullptr) return;
-  tally->seconds += std::chrono::duration<double>(Clock::now() - start).count();
-  tally->selection_seconds += std::chrono::duration<double>(selected - start).count();
+  tally->seconds += watch.Seconds();
+  tally->selection_seconds += selected;
   std::vector<PatternPtr> patterns = options.head_patterns;
   if (patterns.empty()) patterns.push_back(options.pattern);
   tally->Count(patterns, {tokens_, cache.length()});

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <chrono>
 #include <cmath>
 #include <memory>
 #include <random>
@@ -12,6 +11,7 @@
 #include "attention/attention.h"
 #include "base/checked.h"
 #include "base/half.h"
+#include "base/stopwatch.h"
 #include "base/throw.h"
 #include "format/quant.h"
 #include "kernels/machine_limits.h"
@@ -242,9 +242,9 @@ struct Candidate {
 };
 
 double Seconds(const std::function<void()>& work) {
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return watch.Seconds();
 }
 
 double CountPairs(const Schedule& schedule) {

@@ -1,7 +1,6 @@
 #include "runtime/generate.h"
 
-#include <chrono>
-
+#include "base/stopwatch.h"
 #include "base/throw.h"
 #include "runtime/sampler.h"
 #include "runtime/sampler_dry.h"
@@ -9,16 +8,6 @@
 
 namespace foveate {
 namespace {
-
-class Stopwatch {
- public:
-  double Seconds() const {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  }
-
- private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
 
 // Sends text on and remembers it.
 class TextOutput {

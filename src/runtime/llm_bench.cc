@@ -1,8 +1,8 @@
 #include "runtime/llm_bench.h"
 
 #include <algorithm>
-#include <chrono>
 
+#include "base/stopwatch.h"
 #include "base/throw.h"
 
 namespace foveate {
@@ -54,14 +54,14 @@ class LlmBench {
                                      std::max(0, i), options_.repetitions));
       }
       GoTo(depth);
-      const auto start = std::chrono::steady_clock::now();
+      const Stopwatch watch;
       if (prefill) {
         Prefill(tokens);
       } else {
         for (std::int64_t t = 0; t < tokens; ++t) Prefill(1);
       }
-      const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-      if (i >= 0) row.seconds.push_back(elapsed.count());
+      const double seconds = watch.Seconds();
+      if (i >= 0) row.seconds.push_back(seconds);
     }
     CountWork(prefill, row);
     return row;

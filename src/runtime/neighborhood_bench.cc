@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <chrono>
 #include <random>
 
 #include "attention/attention.h"
 #include "base/checked.h"
+#include "base/stopwatch.h"
 #include "kernels/attention_kernels.h"
 #include "mechanisms/spec.h"
 #include "runtime/attention_bench.h"
@@ -76,9 +76,9 @@ class Bench {
     const AttentionInputs inputs{ref(std::as_const(query_).data(), rows),
                                  ref(std::as_const(key_).data(), tokens),
                                  ref(std::as_const(value_).data(), tokens)};
-    const auto start = std::chrono::steady_clock::now();
+    const Stopwatch watch;
     Attention(context_, inputs, {.pattern = pattern}, scratch_, {ref(out_.data(), rows)});
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return watch.Seconds();
   }
 
   double Measure(const NeighborhoodGrid& grid) {

@@ -19,6 +19,12 @@ class EvalTest : public CliTest {
   std::string Eval(const std::string& rest) const {
     return "eval " + rest + " --text '" + Path("text.txt") + "' --db '" + Path("results.db") + "'";
   }
+  // Perplexity and passkeys at two contexts.
+  int EvaluateBoth(const std::string& attention) const {
+    return Run(Eval("perplexity,passkey " + Model() + " --attention " + attention +
+                    " --context 1k,2k --windows 1 --trials 5"))
+        .status;
+  }
   std::string Model() const { return "'" + Path("model.gguf") + "'"; }
 };
 
@@ -50,11 +56,7 @@ TEST_F(EvalTest, ComparesAndGoesOn) {
 }
 
 TEST_F(EvalTest, ReportsAsPageTextAndMarkdown) {
-  ASSERT_EQ(Run(Eval("perplexity,passkey " + Model() +
-                     " --attention 'full,window:left=15,right=0 & causal' --context 1k,2k "
-                     "--windows 1 --trials 5"))
-                .status,
-            0);
+  ASSERT_EQ(EvaluateBoth("'full,window:left=15,right=0 & causal'"), 0);
   const std::string database = "report '" + Path("results.db") + "'";
   const Outcome page = Run(database + " -o '" + Path("report.html") + "' --title '<Tiny> & more'");
   ASSERT_EQ(page.status, 0) << page.err;
@@ -72,11 +74,7 @@ TEST_F(EvalTest, ReportsAsPageTextAndMarkdown) {
 }
 
 TEST_F(EvalTest, ItsPageIsLaidOutInABrowser) {
-  ASSERT_EQ(Run(Eval("perplexity,passkey " + Model() +
-                     " --attention full,window:left=15,right=0,dilated:dilation=16,count=4 "
-                     "--context 1k,2k --windows 1 --trials 5"))
-                .status,
-            0);
+  ASSERT_EQ(EvaluateBoth("full,window:left=15,right=0,dilated:dilation=16,count=4"), 0);
   const std::string page = "'" + Path("report.html") + "'";
   ASSERT_EQ(Run("report '" + Path("results.db") + "' -o " + page).status, 0);
   const int status =
