@@ -38,9 +38,8 @@ void CheckSelector(const Selector& selector, const AttentionShape& shape) {
   static Context context({.threads = 1});
   std::array<float, 12 * kDim> numbers;
   for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = std::sin(static_cast<float>(i));
-  const auto in =
-      SelectFrom(context, DenseRef(numbers.data(), {1, 1, shape.queries, kDim}),
-                 DenseRef(numbers.data(), {1, 1, shape.keys, kDim}), 0);
+  const auto in = SelectFrom(context, DenseRef(numbers.data(), {1, 1, shape.queries, kDim}),
+                             DenseRef(numbers.data(), {1, 1, shape.keys, kDim}), 0);
   CheckPattern(selector.Select(context, *in, selector.NewState().get())[0], shape);
 }
 

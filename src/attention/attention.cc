@@ -7,6 +7,8 @@
 #include <utility>
 
 #include "attention/attention_call.h"
+#include "attention/scored_keys.h"
+#include "attention/window_pattern.h"
 #include "base/checked.h"
 #include "base/throw.h"
 
@@ -206,6 +208,67 @@ class CacheData : public AttentionData {
   const View<float, 2>& lse_;
 };
 
+// A cache of which a single row reads the values of listed keys, whose scores are known: those are
+// its keys 0, 1, ...
+class ListedData final : public CacheData {
+ public:
+  // `scale`: of the scores, as queries have it otherwise.
+  ListedData(const AttentionKernels& kernels, const KvCache& cache,
+             const View<const float, 3>& queries, const View<float, 3>& out,
+             const View<float, 2>& lse, const AttentionOptions& options, double scale)
+      : CacheData(kernels, cache, queries, out, lse),
+        cache_(cache),
+        options_(options),
+        scale_(static_cast<float>(scale)) {}
+
+  // `memory` holds the values in the cache's own type, then the scores.
+  KeyTile Tile(const HeadGroup& group, std::int64_t tile, float* memory) const override {
+    const ScoredKeys& listed = *options_.head_patterns[group.first_head]->Scored();
+    const std::int64_t first = tile * kPageKeys;
+    const std::int64_t count = std::min<std::int64_t>(kPageKeys, std::ssize(listed.keys) - first);
+    auto* values = reinterpret_cast<std::byte*>(memory);
+    // All are asked for before the first is waited for: they lie far apart.
+    for (std::int64_t i = 0; i < count; ++i) {
+      cache_.FetchValue(listed.keys[first + i], group.kv_head);
+    }
+    for (std::int64_t i = 0; i < count; ++i) {
+      cache_.CopyValue(listed.keys[first + i], group.kv_head, values, i);
+    }
+    const float* from = &listed.scores[first * group.heads];
+    float* scores = memory + kPageKeys * layout().value_width();
+    for (std::int64_t i = 0; i < kPageKeys * group.heads; ++i) scores[i] = from[i] * scale_;
+    return {.values = values, .scores = scores};
+  }
+
+ private:
+  const KvCache& cache_;
+  const AttentionOptions& options_;
+  float scale_;
+};
+
+// The groups of a single row whose heads all have their keys listed; none if one has not, or if
+// what is done to scores depends on where the keys are.
+std::vector<HeadGroup> ListedGroups(const AttentionOptions& options, const KvCache& cache,
+                                    const AttentionShape& shape, std::int64_t heads,
+                                    AttentionScratch& scratch) {
+  const std::int64_t kv_heads = cache.options().kv_heads, group = heads / kv_heads;
+  const bool fits = shape.queries == 1 && group <= std::min(kDirectRows, cache.options().key_dim) &&
+                    options.alibi_slopes.empty() && options.bias.data == nullptr &&
+                    cache.first_kept() == 0 && !options.head_patterns.empty();
+  std::vector<HeadGroup> groups;
+  for (std::int64_t kv_head = 0; fits && kv_head < kv_heads; ++kv_head) {
+    const std::int64_t first = kv_head * group;
+    const PatternPtr& pattern = options.head_patterns[first];
+    const ScoredKeys* listed = pattern->Scored();
+    for (std::int64_t head = first; head < first + group; ++head) {
+      if (listed == nullptr || options.head_patterns[head] != pattern) return {};
+    }
+    const AttentionShape among{1, std::ssize(listed->keys)};
+    groups.push_back({0, kv_head, first, group, scratch.ScheduleFor(FullPattern(), among, 1)});
+  }
+  return groups;
+}
+
 void CheckCache(const KvCache& cache, const View<const float, 3>& queries,
                 const View<float, 3>& out) {
   const KvCacheOptions& kv = cache.options();
@@ -333,12 +396,20 @@ void Attend(Context& context, const KvCache& cache, View<const float, 3> queries
   if (tokens == 0) return;
   AttentionOptions used = options;
   used.bias = Broadcast(options.bias, {1, heads, tokens, cache.length()});
-  const CacheData data(AttentionKernelsFor(context.isa()), cache, queries, out, lse);
+  const AttentionKernels& kernels = AttentionKernelsFor(context.isa());
   const AttentionShape shape{tokens, cache.length()};
+  const double scale = ScaleOf(used, dim);
+  const std::vector<HeadGroup> listed = ListedGroups(used, cache, shape, heads, scratch);
+  if (!listed.empty()) {
+    const ListedData data(kernels, cache, queries, out, lse, used,
+                          used.soft_cap > 0 ? scale : scale * kLog2E);
+    return Execute(context, {data, used, scale, listed}, scratch);
+  }
+  const CacheData data(kernels, cache, queries, out, lse);
   const std::int64_t kv_heads = cache.options().kv_heads;
   const std::int64_t tile_rows =
       ChooseTileRows(shape, heads / kv_heads, kv_heads, context.pool().size());
-  const AttentionCall call{data, used, ScaleOf(used, dim),
+  const AttentionCall call{data, used, scale,
                            MakeGroups(used, shape, 1, heads, kv_heads, tile_rows, scratch)};
   for (const HeadGroup& group : call.groups) CheckKept(cache, *group.schedule);
   Execute(context, call, scratch);

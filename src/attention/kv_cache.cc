@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <limits>
 
 #include "base/checked.h"
@@ -163,6 +164,25 @@ const std::byte* KvCache::Keys(std::int64_t page, std::int64_t kv_head) const {
 
 const std::byte* KvCache::Values(std::int64_t page, std::int64_t kv_head) const {
   return Data() + layout_.ValueOffset(Place(page), kv_head, options_.kv_heads);
+}
+
+void KvCache::FetchValue(std::int64_t position, std::int64_t kv_head) const {
+  constexpr std::int64_t kCacheLine = 64;
+  const std::int64_t bytes = layout_.value_row_bytes();
+  const std::byte* row = Values(position / kPageKeys, kv_head) + position % kPageKeys * bytes;
+  for (std::int64_t i = 0; i < bytes; i += kCacheLine) __builtin_prefetch(row + i);
+}
+
+void KvCache::CopyValue(std::int64_t position, std::int64_t kv_head, std::byte* block,
+                        std::int64_t row) const {
+  const std::byte* from = Values(position / kPageKeys, kv_head);
+  const std::int64_t column = position % kPageKeys;
+  const std::int64_t bytes = layout_.value_row_bytes();
+  std::memcpy(block + row * bytes, from + column * bytes, bytes);
+  if (!HasScales(layout_.value_type)) return;
+  const std::int64_t scales = layout_.value_width() / kCodeBlock * 2;  // bytes
+  std::memcpy(block + layout_.value_scales() + row * scales,
+              from + layout_.value_scales() + column * scales, scales);
 }
 
 void KvCache::Append(Context& context, View<const float, 3> keys, View<const float, 3> values) {

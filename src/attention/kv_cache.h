@@ -88,6 +88,11 @@ class KvCache {
   const std::byte* Keys(std::int64_t page, std::int64_t kv_head) const;
   const std::byte* Values(std::int64_t page, std::int64_t kv_head) const;
 
+  // The value of a position becomes row `row` of a block of values, which lie as in the cache.
+  void CopyValue(std::int64_t position, std::int64_t kv_head, std::byte* block,
+                 std::int64_t row) const;
+  void FetchValue(std::int64_t position, std::int64_t kv_head) const;  // it is copied soon
+
  private:
   KvCacheOptions options_;
   std::int64_t bytes_ = 0;

@@ -45,6 +45,7 @@ struct KeptKeys {
 };
 
 struct TokenOrder;
+struct ScoredKeys;
 
 class Pattern {
  public:
@@ -65,6 +66,9 @@ class Pattern {
 
   // Nothing if later rows may see any key.
   virtual std::optional<KeptKeys> Kept() const { return std::nullopt; }
+
+  // The keys of a pattern for a single row that has their scores at hand; null: none has.
+  virtual const ScoredKeys* Scored() const { return nullptr; }
 
   // An order of the tokens in which calls of this shape visit fewer tiles; null: as they come.
   // Takes time in proportion to the tokens.

@@ -25,6 +25,14 @@ class TensorSelection final : public SelectionInput {
     kernels_.pack_keys(PageOf(key_, batch_ * kv_heads + kv_head, page), panels);
   }
 
+  void Score(std::int64_t kv_head, std::int64_t page, const float* packed, std::int64_t rows,
+             float* scores) const override {
+    Buffer<float> panels(kPageKeys * dim);
+    PackKeys(kv_head, page, panels.data());
+    kernels_.score_page(PanelLayout(dim), packed, rows,
+                        reinterpret_cast<const std::byte*>(panels.data()), scores);
+  }
+
  private:
   const AttentionKernels& kernels_;
   TensorRef<4> query_, key_;
@@ -48,6 +56,11 @@ class CacheSelection final : public SelectionInput {
 
   void PackKeys(std::int64_t kv_head, std::int64_t page, float* panels) const override {
     kernels_.unpack_keys(cache_.layout(), cache_.Keys(page, kv_head), panels);
+  }
+
+  void Score(std::int64_t kv_head, std::int64_t page, const float* packed, std::int64_t rows,
+             float* scores) const override {
+    kernels_.score_page(cache_.layout(), packed, rows, cache_.Keys(page, kv_head), scores);
   }
 
  private:

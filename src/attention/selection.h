@@ -3,6 +3,7 @@
 // there on it is a mechanism like any other.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -28,6 +29,9 @@ class SelectionInput {
   AttentionShape shape;
   bool more_follows = false;  // the rows are part of a prompt, and not the last
 
+  // What selectors add to: products of D numbers and D numbers that were computed to choose.
+  mutable std::atomic<std::int64_t> products{0};
+
   std::int64_t group() const { return heads / kv_heads; }
   std::int64_t pages() const;
 
@@ -36,6 +40,10 @@ class SelectionInput {
 
   // Keys 64 page and on as panels [4][D][16]. Those behind the last key are any numbers.
   virtual void PackKeys(std::int64_t kv_head, std::int64_t page, float* panels) const = 0;
+
+  // scores [rows][64] of those keys: the rows, packed by AttentionKernels::pack_query, times each.
+  virtual void Score(std::int64_t kv_head, std::int64_t page, const float* packed,
+                     std::int64_t rows, float* scores) const = 0;
 };
 
 // Adds the D numbers of a key of panels [..][D][16] to `sum`.

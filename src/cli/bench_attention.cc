@@ -87,6 +87,9 @@ OrderedJson RowJson(const AttentionBenchRow& row) {
   if (!row.share_of_reading.empty()) object["share_of_reading"] = Median(row.share_of_reading);
   if (!row.share_of_selection.empty()) {
     object["share_of_selection"] = Median(row.share_of_selection);
+    // Two operations for D numbers each where attention has four.
+    object["selection_by_attention_flops"] =
+        row.selection_products / 2 / row.pairs / static_cast<double>(row.heads.heads);
   }
   if (!row.over_forward.empty()) object["over_forward"] = Median(row.over_forward);
   if (!row.speedup.empty()) {

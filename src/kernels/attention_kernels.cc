@@ -167,12 +167,25 @@ inline void ApplyScoreOps(const RowBlock& block, const VisibleTile& visible) {
   }
 }
 
+HWY_INLINE void TakeScores(const RowBlock& block, const VisibleTile& visible) {
+  const float* from = block.call.step.tiles[visible.tile].scores + block.first * kPageKeys;
+  float* to = block.call.scratch.scores + visible.tile * kPageKeys;
+  for (std::int64_t row = 0; row < block.count; ++row) {
+    std::copy_n(from + row * kPageKeys, kPageKeys, to + row * kScoreStride);
+  }
+}
+
 inline void Scores(const RowBlock& block) {
   const Call& call = block.call;
   for (int i = 0; i < block.visible_count; ++i) {
     const VisibleTile& visible = block.visible[i];
     const KeyTile& tile = call.step.tiles[visible.tile];
-    VisitKeys(call.layout, tile, call.scratch.scales, call.scratch.keys, ScoreTile{block, visible});
+    if (tile.scores != nullptr) {
+      TakeScores(block, visible);
+    } else {
+      VisitKeys(call.layout, tile, call.scratch.scales, call.scratch.keys,
+                ScoreTile{block, visible});
+    }
     if (call.rows.ops.any()) ApplyScoreOps(block, visible);
     if (tile.bits == nullptr) continue;
     for (std::int64_t row = 0; row < block.count; ++row) {
@@ -389,17 +402,46 @@ void PackQuery(std::int64_t row, std::int64_t dim, const float* query, double sc
   for (std::int64_t d = 0; d < dim; ++d) to[d * kTileRows] = static_cast<float>(query[d] * scale);
 }
 
-void UnpackKeys(const PageLayout& layout, const std::byte* block, float* page) {
+// Calls visitor(source) with the keys of a page, without memory of the caller's.
+template <class Visitor>
+HWY_INLINE void VisitPage(const PageLayout& layout, const std::byte* block,
+                          const Visitor& visitor) {
   // Widened scales, then codes of which four take a float's room.
   alignas(64) float scratch[kMaxHeadDim / kCodeBlock * kPageKeys + kMaxHeadDim * kPageKeys / 4];
-  const KeyTile tile{.keys = block};
-  VisitKeys(layout, tile, scratch, page,
-            PackPanels{layout.key_dim, kPageKeys, page, layout.key_dim * kPanel});
+  VisitKeys(layout, {.keys = block}, scratch, nullptr, visitor);
+}
+
+void UnpackKeys(const PageLayout& layout, const std::byte* block, float* page) {
+  VisitPage(layout, block, PackPanels{layout.key_dim, kPageKeys, page, layout.key_dim * kPanel});
+}
+
+struct PageScores {
+  std::int64_t dim;
+  const float* queries;
+  std::int64_t rows;
+  float* scores;
+
+  template <class Source>
+  HWY_INLINE void operator()(const Source& keys) const {
+    const std::int64_t most = DirectRows(std::min<std::int64_t>(rows, kTileRows));
+    for (std::int64_t first = 0; first < rows;) {
+      const std::int64_t rest = first % kTileRows;
+      const std::int64_t count = std::min({most, kTileRows - rest, rows - first});
+      GemmRows(count, QueryBlock{queries + (first - rest) * dim + rest, dim}, keys,
+               {scores + first * kPageKeys, kPageKeys, dim, false}, 0, kPageKeys);
+      first += count;
+    }
+  }
+};
+
+void ScorePage(const PageLayout& layout, const float* queries, std::int64_t rows,
+               const std::byte* block, float* scores) {
+  VisitPage(layout, block, PageScores{layout.key_dim, queries, rows, scores});
 }
 
 constexpr AttentionKernels kAttentionKernels = {kBlockRows, StoreKey,   StoreValue, WidenRow,
                                                 PackKeys,   PackValues, UnpackKeys, PackQuery,
-                                                AttendStep, Merge,      Normalise};
+                                                ScorePage,  AttendStep, Merge,      Normalise};
 
 }  // namespace foveate::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -71,6 +71,8 @@ struct KeyTile {
   std::int64_t count = kPageKeys;  // keys that there are; fewer in the last tile of a tensor
   // [tokens]: which of the 64 keys each token sees; nullptr: every token sees all of them.
   const std::uint64_t* bits = nullptr;
+  // [rows][64], in place of keys: scores that are known already. Of at most kDirectRows rows.
+  const float* scores = nullptr;
 };
 
 struct AttentionStep {
@@ -103,6 +105,11 @@ struct AttentionKernels {
   // Writes query row `row`, scaled and rounded once, among the packed queries.
   void (*pack_query)(std::int64_t row, std::int64_t dim, const float* query, double scale,
                      float* packed);
+
+  // scores [rows][64] = packed queries times a page of keys, as attend computes them before any
+  // score operation.
+  void (*score_page)(const PageLayout& layout, const float* queries, std::int64_t rows,
+                     const std::byte* block, float* scores);
 
   // state = state merged with the softmax of the rows over a step; an empty state has m = -infinity
   // and zeros. `scratch`: StepScratch(layout) floats.

@@ -69,6 +69,7 @@ struct PageLayout {
   // All in bytes, multiples of a cache line, for one page of one KV head.
   std::int64_t key_bytes() const { return Bytes(key_type, key_dim); }
   std::int64_t value_bytes() const { return Bytes(value_type, value_width()); }
+  std::int64_t value_row_bytes() const { return value_width() * ElementBits(value_type) / 8; }
   std::int64_t piece_bytes() const { return kPiecePages * (key_bytes() + value_bytes()); }
 
   // Offsets of a page's blocks, the pages counted from the beginning of memory.
@@ -93,5 +94,10 @@ struct PageLayout {
     return CodeBytes(type, width) + (HasScales(type) ? kPageKeys * width / kCodeBlock * 2 : 0);
   }
 };
+
+// Of keys alone, in panels.
+constexpr PageLayout PanelLayout(std::int64_t key_dim) {
+  return {.key_dim = key_dim, .value_panel = 1};
+}
 
 }  // namespace foveate

@@ -214,6 +214,18 @@ void RotateAdjacent(float* x, const float* cosine, const float* sine, std::int64
 
 }  // namespace
 
+std::int64_t CountAtLeast(const float* x, float least, std::int64_t n) {
+  const D d;
+  const std::int64_t lanes = hn::Lanes(d);
+  const V bound = hn::Set(d, least);
+  std::int64_t count = 0, i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    count += static_cast<std::int64_t>(hn::CountTrue(d, hn::Ge(hn::LoadU(d, x + i), bound)));
+  }
+  for (; i < n; ++i) count += x[i] >= least ? 1 : 0;
+  return count;
+}
+
 constexpr VectorOps kVectorOps = {
     .rms_norm = RmsNorm,
     .layer_norm = LayerNorm,
@@ -226,6 +238,7 @@ constexpr VectorOps kVectorOps = {
     .scale = Scale,
     .soft_cap = SoftCap,
     .softmax = Softmax,
+    .count_at_least = CountAtLeast,
 };
 
 }  // namespace foveate::HWY_NAMESPACE

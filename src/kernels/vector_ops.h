@@ -33,6 +33,8 @@ struct VectorOps {
   void (*soft_cap)(float* x, float cap, std::int64_t n);
   // x[i] = e^x[i] / (sum of e^x), and log of that sum. If all are -infinity: zeros, -infinity.
   float (*softmax)(float* x, std::int64_t n);
+  // How many x[i] >= least there are.
+  std::int64_t (*count_at_least)(const float* x, float least, std::int64_t n);
 };
 
 const VectorOps& VectorOpsFor(Isa isa);

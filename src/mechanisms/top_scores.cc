@@ -1,22 +1,56 @@
 #include "mechanisms/top_scores.h"
 
 #include <algorithm>
+#include <bit>
+#include <limits>
 #include <numeric>
+
+#include "kernels/vector_ops.h"
 
 namespace foveate {
 
-std::vector<std::int64_t> TopScores(std::span<const float> scores, std::int64_t count) {
-  std::vector<std::int64_t> order(scores.size());
-  std::iota(order.begin(), order.end(), 0);
-  if (count < std::ssize(order)) {
-    std::nth_element(order.begin(), order.begin() + count, order.end(),
-                     [&](std::int64_t a, std::int64_t b) {
-                       return scores[a] != scores[b] ? scores[a] > scores[b] : a < b;
-                     });
-    order.resize(count);
-    std::sort(order.begin(), order.end());
+namespace {
+
+// Integers in the order of floats, and back.
+std::int32_t Rank(float score) {
+  const auto bits = std::bit_cast<std::int32_t>(score);
+  return bits ^ (bits >> 31 & 0x7fffffff);
+}
+float ScoreOf(std::int32_t rank) { return std::bit_cast<float>(rank ^ (rank >> 31 & 0x7fffffff)); }
+
+// The count-th largest, or a number below it that no score lies between. Halving the interval takes
+// at most 32 passes that only count; an order among all scores takes several times as long.
+float Threshold(const VectorOps& ops, std::span<const float> scores, std::int64_t count) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  std::int64_t least = Rank(-kInfinity), above = std::int64_t{Rank(kInfinity)} + 1;
+  while (above - least > 1) {
+    const auto middle = static_cast<std::int32_t>((least + above) / 2);
+    const std::int64_t larger =
+        ops.count_at_least(scores.data(), ScoreOf(middle), std::ssize(scores));
+    if (larger == count) return ScoreOf(middle);
+    (larger > count ? least : above) = middle;
   }
-  return order;
+  return ScoreOf(static_cast<std::int32_t>(least));
+}
+
+}  // namespace
+
+std::vector<std::int64_t> TopScores(Isa isa, std::span<const float> scores, std::int64_t count) {
+  std::vector<std::int64_t> best(std::min<std::size_t>(count, scores.size()));
+  if (best.size() == scores.size()) std::iota(best.begin(), best.end(), 0);
+  if (best.empty() || best.size() == scores.size()) return best;
+  const float least = Threshold(VectorOpsFor(isa), scores, count);
+  std::int64_t larger = 0;
+  for (std::int64_t i = 0; i < std::ssize(scores) && larger < count; ++i) {
+    best[larger] = i;  // no branch on what cannot be foreseen
+    larger += scores[i] > least ? 1 : 0;
+  }
+  std::int64_t found = larger;
+  for (std::int64_t i = 0; found < count; ++i) {
+    if (scores[i] == least) best[found++] = i;
+  }
+  std::inplace_merge(best.begin(), best.begin() + larger, best.end());
+  return best;
 }
 
 std::vector<Param> WithKeptParams(std::vector<Param> own) {

@@ -8,13 +8,14 @@
 #include <vector>
 
 #include "attention/selection.h"
+#include "base/cpu.h"
 #include "mechanisms/params.h"
 
 namespace foveate {
 
 // Indices of the `count` largest scores (fewer if there are fewer), in order; of equal ones the
 // first. None may be NaN.
-std::vector<std::int64_t> TopScores(std::span<const float> scores, std::int64_t count);
+std::vector<std::int64_t> TopScores(Isa isa, std::span<const float> scores, std::int64_t count);
 
 // The score of keys that are not numbers is none.
 template <typename T>

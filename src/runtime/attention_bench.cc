@@ -71,6 +71,11 @@ void RoundTrip(KvType type, std::int64_t dim, std::vector<float>& values) {
   }
 }
 
+struct Chosen {
+  std::vector<PatternPtr> patterns;  // of every head
+  std::int64_t products = 0;
+};
+
 // The tensors of one shape: queries [H, N, D], keys and values [Hkv, M, D].
 class Data {
  public:
@@ -107,15 +112,15 @@ class Data {
 
   // What mechanisms that choose keys by content choose. A decoded token finds what was kept for it,
   // such as pooled keys.
-  std::vector<PatternPtr> Select(Context& context, const LayerAttention& layer,
-                                 SelectionStates& states) const {
+  Chosen Select(Context& context, const LayerAttention& layer, SelectionStates& states) const {
     const auto [heads, n, d] = std::array{shape_.heads.heads, shape_.queries, shape_.dim};
     const View<const float, 3> queries{queries_.data(), {n, heads, d}, {d, n * d, 1}};
     const AttentionInputs tensors = inputs();
-    return SelectPatterns(context, layer,
-                          *(cache_ ? SelectFrom(context, *cache_, queries)
-                                   : SelectFrom(context, tensors.query, tensors.key, 0)),
-                          &states);
+    const auto in = cache_ ? SelectFrom(context, *cache_, queries)
+                           : SelectFrom(context, tensors.query, tensors.key, 0);
+    Chosen chosen{SelectPatterns(context, layer, *in, &states), 0};
+    chosen.products = in->products;
+    return chosen;
   }
 
   void RunBackward(Context& context, const AttentionOptions& options, AttentionScratch& scratch) {
@@ -285,7 +290,7 @@ Candidate MakeCandidate(Context& context, const AttentionSpec& spec, const Shape
   Candidate made;
   if (HasSelector(spec.Layer(0))) {
     made.selection = &spec.Layer(0);
-    made.patterns = data.Select(context, *made.selection, made.states);
+    made.patterns = data.Select(context, *made.selection, made.states).patterns;
   } else {
     made.patterns = HeadPatterns(spec, 0, shape.heads.heads);
   }
@@ -356,8 +361,9 @@ class AttentionBench {
       double selection = 0;
       if (candidate.selection != nullptr) {
         selection = Seconds([&] {
-          candidate.options.head_patterns =
-              at.data.Select(context_, *candidate.selection, candidate.states);
+          Chosen chosen = at.data.Select(context_, *candidate.selection, candidate.states);
+          candidate.options.head_patterns = std::move(chosen.patterns);
+          candidate.row.selection_products = static_cast<double>(chosen.products);
         });
       }
       const double seconds =

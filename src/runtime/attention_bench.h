@@ -56,6 +56,7 @@ struct AttentionBenchRow {
   std::vector<double> seconds;
   std::vector<double> share_of_fma;        // of each repetition, to the peak measured before it
   std::vector<double> share_of_reading;    // likewise, to a plain sum over as many bytes
+  double selection_products = 0;           // products of D numbers that choosing keys took, once
   std::vector<double> share_of_selection;  // time in which keys were chosen by content, if they are
   std::vector<double> speedup;       // over dense in the same round; empty: dense not measured
   std::vector<double> over_forward;  // backward: its time by that of the forward pass before

@@ -8,8 +8,11 @@
 #include <random>
 
 #include "base/throw.h"
+#include "kernels/vector_ops.h"
 #include "mechanisms/chunk_bounds.h"
 #include "mechanisms/spec.h"
+#include "mechanisms/top_scores.h"
+#include "tests/support/isas.h"
 
 namespace foveate {
 namespace {
@@ -44,6 +47,33 @@ class SelectionTest : public ::testing::Test {
 
   Context context_{{.threads = 2}};
 };
+
+TEST(TopScores, AreTheFirstOfAStableOrder) {
+  std::mt19937 random(4);
+  const float infinity = std::numeric_limits<float>::infinity();
+  for (const float unit : {1.0f, 1e-45f, 1e-42f, 1e38f}) {
+    for (const int kinds : {1, 3, 50, 100000}) {
+      std::vector<float> scores(1 + random() % 3000);
+      for (float& score : scores) {
+        score = unit * static_cast<float>(static_cast<int>(random() % kinds) - kinds / 2);
+        if (random() % 50 == 0) score = random() % 2 == 0 ? infinity : -infinity;
+      }
+      for (const std::int64_t count : {0, 1, 7, 400, 2999, 4000}) {
+        std::vector<std::int64_t> expected(scores.size());
+        std::iota(expected.begin(), expected.end(), 0);
+        std::sort(expected.begin(), expected.end(), [&](std::int64_t a, std::int64_t b) {
+          return scores[a] != scores[b] ? scores[a] > scores[b] : a < b;
+        });
+        expected.resize(std::min<std::size_t>(count, scores.size()));
+        std::sort(expected.begin(), expected.end());
+        for (const Isa isa : testing::DistinctIsas(VectorOpsFor)) {
+          ASSERT_EQ(TopScores(isa, scores, count), expected)
+              << unit << " " << kinds << " " << count << " " << IsaName(isa);
+        }
+      }
+    }
+  }
+}
 
 TEST(PickBounds, TakesCutsByWorthAndApart) {
   const std::vector<double> scores = {kNoCut, 0.1, 0.9, 0.8, 0.2, 0.9, 0.3, 0.7, 0.0, kNoCut};

@@ -7,20 +7,24 @@
 // Rows of a prompt see everything before them. Blocks of 64 behind a multiple of 64 sinks are tiles
 // of the operator; smaller ones share tiles with keys that are not chosen.
 #include <algorithm>
+#include <span>
+#include <utility>
 
 #include "attention/row_ranges.h"
 #include "attention/window_pattern.h"
 #include "base/checked.h"
+#include "kernels/attention_kernels.h"
 #include "mechanisms/mechanism.h"
 #include "mechanisms/top_scores.h"
 
 namespace foveate::mechanisms {
 namespace {
 
-// Mean keys of whole blocks, of every KV head.
+// Mean keys of whole blocks, as pages of keys.
 struct Pooled final : Selector::State {
   std::int64_t keys = 0;                    // of the last call
-  std::vector<std::vector<float>> means{};  // [Hkv][blocks * D]
+  std::int64_t blocks = 0;                  // of them that are pooled
+  std::vector<std::vector<float>> means{};  // [Hkv][pages * 64 * D]
 };
 
 class TopBlocks final : public Selector {
@@ -39,21 +43,18 @@ class TopBlocks final : public Selector {
     Pooled& pooled = state != nullptr ? *static_cast<Pooled*>(state) : own;
     // What came before this call is as it was; a cache may have been cut back.
     const std::int64_t valid = std::min(pooled.keys, in.shape.keys - in.shape.queries);
+    pooled.blocks = std::min(pooled.blocks, BlocksOf(valid));
     pooled.keys = in.shape.keys;
-    pooled.means.resize(in.kv_heads);
-    for (auto& means : pooled.means)
-      means.resize(std::min<std::size_t>(means.size(), BlocksOf(valid) * in.dim));
     const std::int64_t keys = in.shape.keys;
     if (in.shape.queries != 1 || keys <= RoundUp(sink_ + local_ + count_ * block_, block_)) {
       return std::vector(in.heads, Window(-1, 0));
     }
-    std::vector<PatternPtr> patterns(in.heads);
-    context.pool().ForEach(in.kv_heads, [&](std::int64_t kv_head, int) {
-      std::vector<float>& means = pooled.means[kv_head];
-      Pool(in, kv_head, means);
-      const PatternPtr pattern = MakeRowRanges({{1, Kept(in, kv_head, means)}});
-      std::fill_n(patterns.begin() + kv_head * in.group(), in.group(), pattern);
-    });
+    Pool(context, in, pooled);
+    std::vector<PatternPtr> patterns;
+    for (std::int64_t kv_head = 0; kv_head < in.kv_heads; ++kv_head) {
+      patterns.insert(patterns.end(), in.group(),
+                      MakeRowRanges({{1, Kept(context, in, kv_head, pooled.means[kv_head])}}));
+    }
     return patterns;
   }
 
@@ -63,40 +64,68 @@ class TopBlocks final : public Selector {
     return std::max<std::int64_t>(0, keys - sink_) / block_;
   }
 
-  void Pool(const SelectionInput& in, std::int64_t kv_head, std::vector<float>& means) const {
-    const std::int64_t dim = in.dim, blocks = BlocksOf(in.shape.keys);
-    Buffer<float> page(kPageKeys * dim);
+  // Pools the blocks that have become whole.
+  void Pool(Context& context, const SelectionInput& in, Pooled& pooled) const {
+    const Range blocks{pooled.blocks, BlocksOf(in.shape.keys)};
+    pooled.blocks = blocks.end;
+    pooled.means.resize(in.kv_heads);
+    if (blocks.empty()) return;
+    context.pool().ForEach(in.kv_heads, [&](std::int64_t kv_head, int) {
+      std::vector<float>& means = pooled.means[kv_head];
+      means.resize(RoundUp(blocks.end, kPageKeys) * in.dim);
+      PoolHead(in, kv_head, blocks, means);
+    });
+  }
+
+  void PoolHead(const SelectionInput& in, std::int64_t kv_head, Range blocks,
+                std::vector<float>& means) const {
+    Buffer<float> page(kPageKeys * in.dim);
+    std::vector<float> mean(in.dim);
     std::int64_t packed = -1;
-    for (std::int64_t block = std::ssize(means) / dim; block < blocks; ++block) {
-      means.resize((block + 1) * dim);
-      float* mean = &means[block * dim];
+    for (std::int64_t block = blocks.begin; block < blocks.end; ++block) {
+      std::fill(mean.begin(), mean.end(), 0.0f);
       for (std::int64_t key = sink_ + block * block_; key < sink_ + (block + 1) * block_; ++key) {
         if (packed != key / kPageKeys) {
           packed = key / kPageKeys;
           in.PackKeys(kv_head, packed, page.data());
         }
-        AddKey(page.data(), key % kPageKeys, dim, mean);
+        AddKey(page.data(), key % kPageKeys, in.dim, mean.data());
       }
-      for (std::int64_t d = 0; d < dim; ++d) mean[d] /= static_cast<float>(block_);
+      float* to = &means[block / kPanel * kPanel * in.dim + block % kPanel];
+      for (std::int64_t d = 0; d < in.dim; ++d) {
+        to[d * kPanel] = mean[d] / static_cast<float>(block_);
+      }
     }
   }
 
-  Ranges Kept(const SelectionInput& in, std::int64_t kv_head,
+  Ranges Kept(Context& context, const SelectionInput& in, std::int64_t kv_head,
               const std::vector<float>& means) const {
     const std::int64_t keys = in.shape.keys, blocks = BlocksOf(keys - local_);
-    const std::vector<float> query = MeanQuery(in, kv_head, 0);
-    std::vector<float> scores(blocks);
-    for (std::int64_t block = 0; block < blocks; ++block) {
-      const float* mean = &means[block * in.dim];
-      float score = 0;
-      for (std::int64_t d = 0; d < in.dim; ++d) score += query[d] * mean[d];
-      scores[block] = Ranked(score);
-    }
+    std::vector<float> scores = Scores(context, in, kv_head, blocks, means);
     Ranges kept = {{0, sink_}, {sink_ + blocks * block_, keys}};
-    for (const std::int64_t block : TopScores(scores, count_)) {
+    for (const std::int64_t block :
+         TopScores(context.isa(), std::span(scores).first(blocks), count_)) {
       kept.push_back({sink_ + block * block_, sink_ + (block + 1) * block_});
     }
     return Normalised(std::move(kept));
+  }
+
+  // Of the first `blocks` blocks, and some more.
+  static std::vector<float> Scores(Context& context, const SelectionInput& in, std::int64_t kv_head,
+                                   std::int64_t blocks, const std::vector<float>& means) {
+    const AttentionKernels& kernels = AttentionKernelsFor(context.isa());
+    const std::vector<float> query = MeanQuery(in, kv_head, 0);
+    std::vector<float> packed(kRowStep * in.dim);
+    kernels.pack_query(0, in.dim, query.data(), 1, packed.data());
+    std::vector<float> scores(RoundUp(blocks, kPageKeys));
+    for (std::int64_t first = 0; first < blocks; first += kPageKeys) {
+      kernels.score_page(PanelLayout(in.dim), packed.data(), 1,
+                         reinterpret_cast<const std::byte*>(&means[first * in.dim]),
+                         &scores[first]);
+    }
+    for (float& score : scores) score = Ranked(score);
+    in.products += std::ssize(scores);
+    return scores;
   }
 
   std::int64_t block_, count_, local_, sink_;

@@ -261,6 +261,7 @@ class Chooser {
       for (std::int64_t c = 0; c < chunks.size(); ++c) scores[c] += row[d] * vectors[c];
     }
     for (double& score : scores) score = Ranked(score);
+    in_.products += std::ssize(scores);
     return scores;
   }
 

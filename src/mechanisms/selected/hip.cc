@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <limits>
 #include <numeric>
+#include <utility>
 
 #include "attention/row_ranges.h"
 #include "attention/window_pattern.h"
@@ -104,6 +105,7 @@ class Search {
     }
     for (const Group& group : groups_) starts.push_back(group.start);
     std::sort(starts.begin(), starts.end());
+    in_.products += std::exchange(products_made_, 0);
     return starts;
   }
 
@@ -174,6 +176,7 @@ class Search {
     const auto rows = std::ssize(limits_);
     float largest = kNone;
     for (std::int64_t panel = first / kPanel; panel * kPanel < end; ++panel) {
+      products_made_ += rows * kPanel;
       for (std::int64_t r = 0; r < rows; ++r) {
         const std::int64_t stop = std::min(end, limits_[r] + 1);
         hidden_[r] = ~LanesBelow(stop - panel * kPanel) | LanesBelow(first - panel * kPanel);
@@ -199,6 +202,7 @@ class Search {
   std::vector<std::int64_t> sampled_;
   std::vector<std::int64_t> limits_;  // of each packed row: its last key that is a candidate
   std::vector<float> row_, packed_, scores_;
+  std::int64_t products_made_ = 0;
   std::vector<std::uint32_t> hidden_;  // of each packed row: lanes that are none of its candidates
 };
 
