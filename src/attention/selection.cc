@@ -30,7 +30,7 @@ class TensorSelection final : public SelectionInput {
     Buffer<float> panels(kPageKeys * dim);
     PackKeys(kv_head, page, panels.data());
     kernels_.score_page(PanelLayout(dim), packed, rows,
-                        reinterpret_cast<const std::byte*>(panels.data()), scores);
+                        reinterpret_cast<const std::byte*>(panels.data()), nullptr, scores);
   }
 
  private:
@@ -60,7 +60,8 @@ class CacheSelection final : public SelectionInput {
 
   void Score(std::int64_t kv_head, std::int64_t page, const float* packed, std::int64_t rows,
              float* scores) const override {
-    kernels_.score_page(cache_.layout(), packed, rows, cache_.Keys(page, kv_head), scores);
+    const std::byte* next = page + 1 < pages() ? cache_.Keys(page + 1, kv_head) : nullptr;
+    kernels_.score_page(cache_.layout(), packed, rows, cache_.Keys(page, kv_head), next, scores);
   }
 
  private:

@@ -37,6 +37,16 @@ inline constexpr int kTileRows = kVectorRegisters == 32 && kLanes == 16 ? 8 : 6;
 inline constexpr int kBlockRows = kTileRows == 6 ? 12 : 8;
 static_assert(kBlockRows <= kMaxBlockRows && kRowStep % kBlockRows == 0);
 
+// What memory is asked for ahead of the rows at work: what follows, up to the end of a block, and
+// behind that the block that is read next.
+struct Ahead {
+  std::uintptr_t end = UINTPTR_MAX;
+  std::uintptr_t next = 0;
+  HWY_INLINE std::uintptr_t At(std::uintptr_t address) const {
+    return address < end ? address : next + (address - end);
+  }
+};
+
 // Where b comes from: At(k, column) gives kLanes columns of row k as floats, From(k) begins at row
 // k, a multiple of kDepthBlock, and knows that many rows: they are walked at a time. A stored
 // element takes kBits (0: already in cache).
@@ -57,7 +67,8 @@ struct RowSource {  // as they lie in a page
   static constexpr std::int64_t kBits = 8 * sizeof(T);
   const T* data;
   std::int64_t stride;
-  HWY_INLINE RowSource From(std::int64_t k) const { return {data + k * stride, stride}; }
+  Ahead ahead = {};
+  HWY_INLINE RowSource From(std::int64_t k) const { return {data + k * stride, stride, ahead}; }
   HWY_INLINE VF At(std::int64_t k, std::int64_t column) const {
     return LoadAny(data + k * stride + column);
   }
@@ -79,8 +90,9 @@ struct CodeKeySource {  // rows are dimensions: 32 rows share the scales of thei
   const std::int8_t* data;
   std::int64_t stride;  // kPageKeys
   const float* scales;  // [depth / 32][64]
+  Ahead ahead = {};
   HWY_INLINE CodeKeySource From(std::int64_t k) const {
-    return {data + k * kPageKeys, kPageKeys, scales + k / kCodeBlock * kPageKeys};
+    return {data + k * kPageKeys, kPageKeys, scales + k / kCodeBlock * kPageKeys, ahead};
   }
   HWY_INLINE VF At(std::int64_t k, std::int64_t column) const {
     return Mul(LoadInt8(data + k * kPageKeys + column), Load(scales + column));
@@ -94,8 +106,9 @@ struct CodeValueSource {  // rows are keys: 32 columns share a scale
   const std::int8_t* data;
   std::int64_t stride;
   const float* scales;  // [depth][stride / 32]
+  Ahead ahead = {};
   HWY_INLINE CodeValueSource From(std::int64_t k) const {
-    return {data + k * stride, stride, scales + k * (stride / kCodeBlock)};
+    return {data + k * stride, stride, scales + k * (stride / kCodeBlock), ahead};
   }
   HWY_INLINE VF At(std::int64_t k, std::int64_t column) const {
     return Mul(LoadInt8(data + k * stride + column),
@@ -233,8 +246,8 @@ HWY_NOINLINE void Gemm(const Left& a, const Source& b, const Product& product, s
     const Source right = b.From(k);
     std::uintptr_t fetch = 0;
     if constexpr (Source::kBits > 0) {
-      fetch = reinterpret_cast<std::uintptr_t>(right.data) + kFetchAhead +
-              Source::kDepthBlock * right.stride * Source::kBits / 8;
+      fetch = right.ahead.At(reinterpret_cast<std::uintptr_t>(right.data) + kFetchAhead +
+                             Source::kDepthBlock * right.stride * Source::kBits / 8);
     }
     std::int64_t column = begin;
     for (; column + kPanels * kPanel <= end; column += kPanels * kPanel) {

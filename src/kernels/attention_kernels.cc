@@ -370,12 +370,27 @@ HWY_INLINE std::int64_t DirectRows(std::int64_t rows) {
   return DivideUp(rows, DivideUp(rows, std::int64_t{4}));
 }
 
+// The order in which few rows read the tiles of a step: all keys, then all values.
+HWY_INLINE void ChainTiles(AttentionStep& step) {
+  for (int tile = 0; tile < step.count; ++tile) {
+    const bool last = tile + 1 == step.count;
+    step.tiles[tile].after_keys = last ? step.tiles[0].values : step.tiles[tile + 1].keys;
+    step.tiles[tile].after_values = last ? nullptr : step.tiles[tile + 1].values;
+  }
+  // Nobody has asked for where the chain begins.
+  const std::byte* first = step.tiles[0].keys;
+  for (std::int64_t i = 0; first != nullptr && i < kFetchAhead; i += kCacheLine) {
+    __builtin_prefetch(first + i, 0, 2);
+  }
+}
+
 void AttendStep(const PageLayout& stored, const AttentionRows& rows, const AttentionStep& step,
                 float* memory, const SoftmaxState& state) {
   const Scratch scratch(memory, stored);
   AttentionStep converted = step;
   PageLayout layout = stored;
   const bool direct = !stored.packed() && (rows.count <= kDirectRows || stored.in_place);
+  if (direct) ChainTiles(converted);
   if (!stored.packed() && !direct)
     layout = ConvertStep({stored, rows, step, scratch, state}, converted);
   const Call call{layout, rows, converted, scratch, state};
@@ -404,15 +419,15 @@ void PackQuery(std::int64_t row, std::int64_t dim, const float* query, double sc
 
 // Calls visitor(source) with the keys of a page, without memory of the caller's.
 template <class Visitor>
-HWY_INLINE void VisitPage(const PageLayout& layout, const std::byte* block,
-                          const Visitor& visitor) {
+HWY_INLINE void VisitPage(const PageLayout& layout, const KeyTile& page, const Visitor& visitor) {
   // Widened scales, then codes of which four take a float's room.
   alignas(64) float scratch[kMaxHeadDim / kCodeBlock * kPageKeys + kMaxHeadDim * kPageKeys / 4];
-  VisitKeys(layout, {.keys = block}, scratch, nullptr, visitor);
+  VisitKeys(layout, page, scratch, nullptr, visitor);
 }
 
 void UnpackKeys(const PageLayout& layout, const std::byte* block, float* page) {
-  VisitPage(layout, block, PackPanels{layout.key_dim, kPageKeys, page, layout.key_dim * kPanel});
+  VisitPage(layout, {.keys = block},
+            PackPanels{layout.key_dim, kPageKeys, page, layout.key_dim * kPanel});
 }
 
 struct PageScores {
@@ -435,8 +450,9 @@ struct PageScores {
 };
 
 void ScorePage(const PageLayout& layout, const float* queries, std::int64_t rows,
-               const std::byte* block, float* scores) {
-  VisitPage(layout, block, PageScores{layout.key_dim, queries, rows, scores});
+               const std::byte* keys, const std::byte* next, float* scores) {
+  VisitPage(layout, {.keys = keys, .after_keys = next},
+            PageScores{layout.key_dim, queries, rows, scores});
 }
 
 constexpr AttentionKernels kAttentionKernels = {kBlockRows, StoreKey,   StoreValue, WidenRow,

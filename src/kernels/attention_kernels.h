@@ -73,6 +73,9 @@ struct KeyTile {
   const std::uint64_t* bits = nullptr;
   // [rows][64], in place of keys: scores that are known already. Of at most kDirectRows rows.
   const float* scores = nullptr;
+  // What is read after its keys and after its values; null: what follows in memory.
+  const std::byte* after_keys = nullptr;
+  const std::byte* after_values = nullptr;
 };
 
 struct AttentionStep {
@@ -106,10 +109,10 @@ struct AttentionKernels {
   void (*pack_query)(std::int64_t row, std::int64_t dim, const float* query, double scale,
                      float* packed);
 
-  // scores [rows][64] = packed queries times a page of keys, as attend computes them before any
-  // score operation.
+  // scores [rows][64] = packed queries times the keys of a page, as attend computes them before any
+  // score operation. `next`: the keys that are scored after these, or null.
   void (*score_page)(const PageLayout& layout, const float* queries, std::int64_t rows,
-                     const std::byte* block, float* scores);
+                     const std::byte* keys, const std::byte* next, float* scores);
 
   // state = state merged with the softmax of the rows over a step; an empty state has m = -infinity
   // and zeros. `scratch`: StepScratch(layout) floats.

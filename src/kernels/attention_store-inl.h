@@ -166,6 +166,12 @@ HWY_INLINE const std::int8_t* UnpackNibbles(const std::byte* from, std::int64_t 
   return bytes;
 }
 
+// Behind a block of a page comes `next`; null: what follows in memory.
+HWY_INLINE Ahead AheadOf(const std::byte* block, std::int64_t bytes, const std::byte* next) {
+  if (next == nullptr) return {};
+  return {reinterpret_cast<std::uintptr_t>(block + bytes), reinterpret_cast<std::uintptr_t>(next)};
+}
+
 // Calls visitor(source) with the keys of a tile as a source of the type in which they lie. `scales`
 // is room for D / 32 * 64 floats and as many codes, `page` for a converted page: keys in place
 // become panels.
@@ -180,16 +186,19 @@ HWY_INLINE void VisitKeys(const PageLayout& layout, const KeyTile& tile, float* 
   if (layout.packed()) {
     return visitor(PanelSource{reinterpret_cast<const float*>(block), layout.key_dim * kPanel});
   }
+  const Ahead ahead = AheadOf(block, layout.key_bytes(), tile.after_keys);
   const std::int64_t scale_count = layout.key_dim / kCodeBlock * kPageKeys;
   switch (layout.key_type) {
-    case KvType::kF32: return visitor(F32Source{reinterpret_cast<const float*>(block), kPageKeys});
-    case KvType::kF16: return visitor(HalfSource{reinterpret_cast<const Half*>(block), kPageKeys});
+    case KvType::kF32:
+      return visitor(F32Source{reinterpret_cast<const float*>(block), kPageKeys, ahead});
+    case KvType::kF16:
+      return visitor(HalfSource{reinterpret_cast<const Half*>(block), kPageKeys, ahead});
     case KvType::kBF16:
-      return visitor(BFloat16Source{reinterpret_cast<const BFloat16*>(block), kPageKeys});
+      return visitor(BFloat16Source{reinterpret_cast<const BFloat16*>(block), kPageKeys, ahead});
     case KvType::kQ8_0:
-      return visitor(
-          CodeKeySource<8>{reinterpret_cast<const std::int8_t*>(block), kPageKeys,
-                           WidenScales(block + layout.key_scales(), scale_count, scales)});
+      return visitor(CodeKeySource<8>{reinterpret_cast<const std::int8_t*>(block), kPageKeys,
+                                      WidenScales(block + layout.key_scales(), scale_count, scales),
+                                      ahead});
     case KvType::kQ4_0: {
       const std::int64_t count = layout.key_scales();
       return visitor(
@@ -219,16 +228,19 @@ HWY_INLINE void VisitValues(const PageLayout& layout, const KeyTile& tile, float
   if (layout.packed()) {
     return visitor(PanelSource{reinterpret_cast<const float*>(block), layout.value_panel});
   }
+  const Ahead ahead = AheadOf(block, layout.value_bytes(), tile.after_values);
   const std::int64_t scale_count = width / kCodeBlock * kPageKeys;
   switch (layout.value_type) {
-    case KvType::kF32: return visitor(F32Source{reinterpret_cast<const float*>(block), width});
-    case KvType::kF16: return visitor(HalfSource{reinterpret_cast<const Half*>(block), width});
+    case KvType::kF32:
+      return visitor(F32Source{reinterpret_cast<const float*>(block), width, ahead});
+    case KvType::kF16:
+      return visitor(HalfSource{reinterpret_cast<const Half*>(block), width, ahead});
     case KvType::kBF16:
-      return visitor(BFloat16Source{reinterpret_cast<const BFloat16*>(block), width});
+      return visitor(BFloat16Source{reinterpret_cast<const BFloat16*>(block), width, ahead});
     case KvType::kQ8_0:
-      return visitor(
-          CodeValueSource<8>{reinterpret_cast<const std::int8_t*>(block), width,
-                             WidenScales(block + layout.value_scales(), scale_count, scales)});
+      return visitor(CodeValueSource<8>{
+          reinterpret_cast<const std::int8_t*>(block), width,
+          WidenScales(block + layout.value_scales(), scale_count, scales), ahead});
     case KvType::kQ4_0: {
       const std::int64_t count = layout.value_scales();
       return visitor(

@@ -50,11 +50,11 @@ class TopBlocks final : public Selector {
       return std::vector(in.heads, Window(-1, 0));
     }
     Pool(context, in, pooled);
-    std::vector<PatternPtr> patterns;
-    for (std::int64_t kv_head = 0; kv_head < in.kv_heads; ++kv_head) {
-      patterns.insert(patterns.end(), in.group(),
-                      MakeRowRanges({{1, Kept(context, in, kv_head, pooled.means[kv_head])}}));
-    }
+    std::vector<PatternPtr> patterns(in.heads);
+    context.pool().ForEach(in.kv_heads, [&](std::int64_t kv_head, int) {
+      std::fill_n(patterns.begin() + kv_head * in.group(), in.group(),
+                  MakeRowRanges({{1, Kept(context.isa(), in, kv_head, pooled.means[kv_head])}}));
+    });
     return patterns;
   }
 
@@ -98,29 +98,28 @@ class TopBlocks final : public Selector {
     }
   }
 
-  Ranges Kept(Context& context, const SelectionInput& in, std::int64_t kv_head,
+  Ranges Kept(Isa isa, const SelectionInput& in, std::int64_t kv_head,
               const std::vector<float>& means) const {
     const std::int64_t keys = in.shape.keys, blocks = BlocksOf(keys - local_);
-    std::vector<float> scores = Scores(context, in, kv_head, blocks, means);
+    std::vector<float> scores = Scores(isa, in, kv_head, blocks, means);
     Ranges kept = {{0, sink_}, {sink_ + blocks * block_, keys}};
-    for (const std::int64_t block :
-         TopScores(context.isa(), std::span(scores).first(blocks), count_)) {
+    for (const std::int64_t block : TopScores(isa, std::span(scores).first(blocks), count_)) {
       kept.push_back({sink_ + block * block_, sink_ + (block + 1) * block_});
     }
     return Normalised(std::move(kept));
   }
 
   // Of the first `blocks` blocks, and some more.
-  static std::vector<float> Scores(Context& context, const SelectionInput& in, std::int64_t kv_head,
+  static std::vector<float> Scores(Isa isa, const SelectionInput& in, std::int64_t kv_head,
                                    std::int64_t blocks, const std::vector<float>& means) {
-    const AttentionKernels& kernels = AttentionKernelsFor(context.isa());
+    const AttentionKernels& kernels = AttentionKernelsFor(isa);
     const std::vector<float> query = MeanQuery(in, kv_head, 0);
     std::vector<float> packed(kRowStep * in.dim);
     kernels.pack_query(0, in.dim, query.data(), 1, packed.data());
     std::vector<float> scores(RoundUp(blocks, kPageKeys));
     for (std::int64_t first = 0; first < blocks; first += kPageKeys) {
       kernels.score_page(PanelLayout(in.dim), packed.data(), 1,
-                         reinterpret_cast<const std::byte*>(&means[first * in.dim]),
+                         reinterpret_cast<const std::byte*>(&means[first * in.dim]), nullptr,
                          &scores[first]);
     }
     for (float& score : scores) score = Ranked(score);

@@ -71,11 +71,11 @@ class TopKeys final : public Selector {
       scores.sums = Buffer<float>(size + size / 2);
       scores.of_heads = Buffer<float>((size + size / 2) * in.group());
     }
-    // A cache keeps the pages of a piece side by side.
-    const std::int64_t pieces = DivideUp(in.pages(), kPiecePages);
-    context.pool().ForEach(in.kv_heads * pieces, [&](std::int64_t i, int) {
-      const std::int64_t kv_head = i / pieces, first = i % pieces * kPiecePages;
-      for (std::int64_t page = first; page < std::min(first + kPiecePages, in.pages()); ++page) {
+    constexpr std::int64_t kRun = 16;  // pages that a thread reads one after the other
+    const std::int64_t runs = DivideUp(in.pages(), kRun);
+    context.pool().ForEach(in.kv_heads * runs, [&](std::int64_t i, int) {
+      const std::int64_t kv_head = i / runs, first = i % runs * kRun;
+      for (std::int64_t page = first; page < std::min(first + kRun, in.pages()); ++page) {
         const std::int64_t at = (kv_head * in.pages() + page) * kPageKeys;
         float* of_heads = scores.of_heads.data() + at * in.group();
         in.Score(kv_head, page, rows.data() + kv_head * row_size, in.group(), of_heads);
