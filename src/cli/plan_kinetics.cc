@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 
-#include "base/throw.h"
+#include "cli/input.h"
 #include "cli/model_options.h"
 #include "cli/output.h"
+#include "cli/plan_frontier.h"
 #include "cli/progress.h"
 #include "cli/verbs.h"
 #include "kernels/machine_limits.h"
@@ -19,7 +21,6 @@ namespace {
 
 using OrderedJson = nlohmann::ordered_json;
 
-constexpr std::int64_t kMostTokens = 10'000'000;
 constexpr std::int64_t kMostTrials = 1'000'000;
 
 struct Flags {
@@ -29,6 +30,7 @@ struct Flags {
   std::vector<std::string> attention = {"full,block,topk"};
   std::string device = "measured";
   double budget = 0;
+  std::string accuracy, cost = "eflop", chart;
   bool published = false, explain = false, json = false;
 };
 
@@ -61,23 +63,6 @@ KineticsModel ModelOf(const Flags& flags, const std::string& name) {
   return model;
 }
 
-KineticsAttention AttentionOf(const AttentionSpec& spec) {
-  using Kind = KineticsAttention::Kind;
-  const SpecNode& node = *spec.At(0, 0).node;
-  const std::string_view name =
-      node.kind == SpecNode::Kind::kMechanism ? node.mechanism[0].mechanism().name : "";
-  if (name == "full" || name == "causal") return {};
-  if (name != "topk" && name != "block") {
-    Throw(ErrorCode::kUnsupported, "{}: the planner knows full, topk and block", ToText(spec));
-  }
-  const Params& params = node.mechanism[0];
-  const std::int64_t block = name == "block" ? params.Integer("block") : 1;
-  return {.kind = name == "block" ? Kind::kTopBlocks : Kind::kTopKeys,
-          .always = params.Integer("sink") + params.Integer("local"),
-          .chosen = params.Integer("topk") * block,
-          .block = block};
-}
-
 KineticsDevice DeviceOf(const Flags& flags) {
   if (flags.device != "measured") return ParseKineticsDevice(flags.device);
   const std::unique_ptr<Context> context = MakeContext(flags.machine);
@@ -108,9 +93,8 @@ std::vector<KineticsRun> RunsOf(const Flags& flags) {
 std::vector<Setting> SettingsOf(const Flags& flags, const KineticsDevice& device) {
   std::vector<std::pair<std::string, KineticsAttention>> attention;
   for (const AttentionSpec& spec : SpecsOf(flags.attention)) {
-    KineticsAttention made = AttentionOf(spec);
-    made.free_choice = flags.published;
-    attention.emplace_back(ToText(spec), made);
+    const KineticsAttention made = KineticsAttentionOf(spec);
+    attention.emplace_back(ToText(spec), flags.published ? AsPublished(made) : made);
   }
   std::vector<Setting> settings;
   for (const std::string& name : flags.models) {
@@ -207,7 +191,36 @@ void PrintBreakEven(const std::vector<Setting>& settings) {
   }
 }
 
+// By the names that a file of answers may use: those of the flags and the models' own.
+KineticsModels ModelsOf(const Flags& flags) {
+  KineticsModels models;
+  for (const std::string& name : flags.models) {
+    const KineticsModel model = ModelOf(flags, name);
+    models.emplace(name, model);
+    models.emplace(model.name, model);
+  }
+  return models;
+}
+
+int PlanAnswers(const Flags& flags) {
+  const KineticsModels models = ModelsOf(flags);
+  const std::optional<std::int64_t> prompt =
+      flags.prompts.size() == 1 ? std::optional(flags.prompts[0]) : std::nullopt;
+  std::vector<AnswerSet> answers =
+      ParseAnswerSets(ReadTextFile(flags.accuracy), flags.accuracy, models, prompt);
+  for (AnswerSet& set : answers) {
+    if (flags.published) set.kind = AsPublished(set.kind);
+  }
+  return PlanFrontier(
+      answers, models, DeviceOf(flags),
+      {.unit = flags.cost == "seconds" ? CostUnit::kSeconds : CostUnit::kEquivalentFlop,
+       .budget = flags.budget,
+       .chart = flags.chart,
+       .json = flags.json});
+}
+
 int PlanKinetics(const Flags& flags) {
+  if (!flags.accuracy.empty()) return PlanAnswers(flags);
   const KineticsDevice device = DeviceOf(flags);
   const std::vector<Setting> settings = SettingsOf(flags, device);
   const Setting* best = flags.budget > 0 ? BestOf(flags, settings) : nullptr;
@@ -245,12 +258,26 @@ operations that the device does in the time of reading a byte (Kinetics, arXiv 2
 roofline lets both overlap within a token: a bound for the time, not a forecast. Trials continue one
 prompt together: they share its cache and read the weights once. topk reads every key to choose;
 --published takes that as free and uses the closed forms of the paper's code, without weights for
-the sizes it names (qwen3-0.6b, -1.7b, -4b, -8b, -14b, -32b).
+the sizes it names (qwen3-0.6b, -1.7b, -4b, -8b, -14b, -32b). The first dense_layers of topk and
+block read all keys, but not in --published.
+
+--accuracy FILE says what budgets buy, from answers that were measured. A line of FILE is JSON: what
+some trials of a setting made of a question (--prompt where it says nothing of `prompt`):
+
+  {"question": "q7", "model": "qwen3-0.6b", "attention": "block:topk=64", "prompt": 180,
+   "generated": [8120, 4711], "correct": [false, true]}
+
+`generated` is one number where all trials are equally long. Any number of trials m of a line may be
+chosen: it covers the question with pass@m = 1 - C(N-c, m) / C(N, m), c of its N correct. At each
+budget every question takes what covers it best, and the coverage is the mean over all questions;
+`gain` is over the row above, `over full` over what full attention alone covers at that budget. The
+sums over tokens stay exact with --published.
 
 Examples:
   foveate plan kinetics --model smollm2 --prompt 512,8192 --gen 1024 --trials 1,16
   foveate plan kinetics --model smollm2 --gen 2048 --trials 1,4,16,64 --budget 60
-  foveate plan kinetics --model qwen3-0.6b,qwen3-8b --device b200 --published --attention full)";
+  foveate plan kinetics --model qwen3-0.6b,qwen3-8b --device b200 --published --attention full
+  foveate plan kinetics --model qwen3-0.6b,qwen3-8b --device b200 --accuracy aime.jsonl)";
 
 }  // namespace
 
@@ -263,16 +290,19 @@ void AddPlanKineticsVerb(CLI::App& plan, Work& work) {
       ->required();
   const auto counts = [&](const char* name, std::vector<std::int64_t>& list, const char* help,
                           std::int64_t least, std::int64_t most) {
-    verb->add_option(name, list, help)
+    return verb->add_option(name, list, help)
         ->delimiter(',')
         ->check(CLI::Range(least, most))
         ->capture_default_str();
   };
-  counts("--prompt", flags->prompts, "tokens of the prompt, a list", 0, kMostTokens);
-  counts("--gen", flags->generated, "tokens that a trial generates, a list", 1, kMostTokens);
-  counts("--trials", flags->trials, "trials that continue the prompt, a list", 1, kMostTrials);
-  verb->add_option("--attention,-a", flags->attention, "full, topk and block with any parameters")
-      ->capture_default_str();
+  counts("--prompt", flags->prompts, "tokens of the prompt, a list", 0, kMostKineticsTokens);
+  CLI::Option* gen = counts("--gen", flags->generated, "tokens that a trial generates, a list", 1,
+                            kMostKineticsTokens);
+  CLI::Option* trials =
+      counts("--trials", flags->trials, "trials that continue the prompt, a list", 1, kMostTrials);
+  CLI::Option* attention = verb->add_option("--attention,-a", flags->attention,
+                                            "full, topk and block with any parameters")
+                               ->capture_default_str();
   verb->add_option("--device", flags->device, "measured, b200, h100 or GFLOP/s,GB/s")
       ->capture_default_str();
   verb->add_option("--budget", flags->budget, "seconds: says what fits and makes most")
@@ -280,7 +310,15 @@ void AddPlanKineticsVerb(CLI::App& plan, Work& work) {
   verb->add_option("--kv", flags->machine.kv, "types of the cache: TYPE or KEYS/VALUES")
       ->capture_default_str();
   verb->add_flag("--published", flags->published, "the closed forms of the paper's code");
-  verb->add_flag("--explain", flags->explain, "formulas with their values");
+  CLI::Option* explain = verb->add_flag("--explain", flags->explain, "formulas with their values");
+  CLI::Option* accuracy =
+      verb->add_option("--accuracy", flags->accuracy, "answers, JSON lines: coverage of budgets")
+          ->excludes(gen, trials, attention, explain);
+  verb->add_option("--cost", flags->cost, "what its budgets are: eflop or seconds")
+      ->check(CLI::IsMember({"eflop", "seconds"}))
+      ->needs(accuracy)
+      ->capture_default_str();
+  verb->add_option("-o,--output", flags->chart, "draw them: FILE.svg")->needs(accuracy);
   AddMachineOptions(*verb, flags->machine);
   verb->add_flag("--json", flags->json, "print one JSON object");
   verb->callback([flags, &work] { work = [flags] { return PlanKinetics(*flags); }; });

@@ -14,6 +14,8 @@
 namespace foveate {
 namespace {
 
+using Kind = KineticsAttention::Kind;
+
 struct Published {
   std::string_view name;
   double parameters;
@@ -40,6 +42,10 @@ double Cut(std::int64_t keys, std::int64_t most) {
 }
 
 double Real(std::int64_t number) { return static_cast<double>(number); }
+
+bool SeesAll(const KineticsAttention& attention, const KineticsLayer& layer, std::int64_t index) {
+  return attention.kind == Kind::kFull || layer.window > 0 || index < attention.dense_layers;
+}
 
 }  // namespace
 
@@ -88,6 +94,34 @@ KineticsModel PublishedKineticsModel(std::string_view name) {
         fmt::join(PublishedKineticsModels(), ", "));
 }
 
+KineticsAttention KineticsAttentionOf(const AttentionSpec& spec) {
+  const LayerAttention& layer = spec.layers().front();
+  const bool everywhere =
+      layer.layers == Range{0, kNoEnd} && layer.node->kind == SpecNode::Kind::kMechanism;
+  const std::string_view name = everywhere ? layer.node->mechanism[0].mechanism().name : "";
+  if (name == "full" || name == "causal") return {};
+  if (name != "topk" && name != "block") {
+    Throw(ErrorCode::kUnsupported, "{}: the planner knows full, topk and block, in all layers",
+          ToText(spec));
+  }
+  // No context is longer, and products of such counts do not overflow.
+  const auto count = [&](std::string_view key) {
+    return std::min(layer.node->mechanism[0].Integer(key), 2 * kMostKineticsTokens);
+  };
+  const std::int64_t block = name == "block" ? count("block") : 1;
+  return {.kind = name == "block" ? Kind::kTopBlocks : Kind::kTopKeys,
+          .always = count("sink") + count("local"),
+          .chosen = count("topk") * block,
+          .block = block,
+          .dense_layers = count("dense_layers")};
+}
+
+KineticsAttention AsPublished(KineticsAttention attention) {
+  attention.free_choice = true;
+  attention.dense_layers = 0;
+  return attention;
+}
+
 KineticsCost& KineticsCost::operator+=(const KineticsCost& other) {
   compute += other.compute;
   attention += other.attention;
@@ -96,35 +130,48 @@ KineticsCost& KineticsCost::operator+=(const KineticsCost& other) {
   return *this;
 }
 
-KineticsCost StepCost(const KineticsModel& model, const KineticsRun& run,
-                      const KineticsAttention& attention, std::int64_t step) {
-  using Kind = KineticsAttention::Kind;
-  const std::int64_t keys = run.prompt + step;
-  const double trials = Real(run.trials);
-  KineticsCost cost{.weight_bytes = model.weight_bytes};
-  double words = 0;  // of keys and values, read
-  for (const KineticsLayer& layer : model.layers) {
-    const bool full = layer.window > 0 || attention.kind == Kind::kFull;
-    const double seen =
-        full ? Cut(keys, layer.window) : static_cast<double>(std::min(keys, attention.budget()));
-    cost.attention += trials * 4 * seen * layer.query_width;
-    if (full) {
+KineticsCost operator*(double times, const KineticsCost& cost) {
+  return {times * cost.compute, times * cost.attention, times * cost.kv_bytes,
+          times * cost.weight_bytes};
+}
+
+KineticsShares StepShares(const KineticsModel& model, std::int64_t prompt,
+                          const KineticsAttention& attention, std::int64_t step) {
+  const std::int64_t keys = prompt + step;
+  KineticsCost each, shared{.weight_bytes = model.weight_bytes};
+  double own_words = 0, shared_words = 0;  // of keys and values, read
+  for (std::int64_t index = 0; index < std::ssize(model.layers); ++index) {
+    const KineticsLayer& layer = model.layers[index];
+    if (SeesAll(attention, layer, index)) {
       // What is left of the prompt in sight is read once for all.
-      const double own = Cut(step, layer.window), shared = std::max(seen - own, 0.0);
-      words += 2 * (shared + trials * own) * layer.kv_width;
+      const double seen = Cut(keys, layer.window), own = Cut(step, layer.window);
+      each.attention += 4 * seen * layer.query_width;
+      own_words += 2 * own * layer.kv_width;
+      shared_words += 2 * std::max(seen - own, 0.0) * layer.kv_width;
       continue;
     }
-    words += trials * 2 * seen * layer.kv_width;
+    const double seen = Real(std::min(keys, attention.budget()));
+    each.attention += 4 * seen * layer.query_width;
+    own_words += 2 * seen * layer.kv_width;
     if (attention.kind == Kind::kTopKeys && attention.free_choice) continue;
     // One key for each block, those of the prompt for all trials together.
     const std::int64_t block = attention.kind == Kind::kTopBlocks ? attention.block : 1;
-    const double scored = Real(keys / block), of_prompt = Real(run.prompt / block);
-    cost.attention += trials * 2 * scored * layer.query_width;
-    words += (of_prompt + trials * (scored - of_prompt)) * layer.kv_width;
+    const double scored = Real(keys / block), of_prompt = Real(prompt / block);
+    each.attention += 2 * scored * layer.query_width;
+    own_words += (scored - of_prompt) * layer.kv_width;
+    shared_words += of_prompt * layer.kv_width;
   }
-  cost.compute = trials * 2 * model.parameters + cost.attention;
-  cost.kv_bytes = words * model.kv_element_bytes;
-  return cost;
+  each.compute = 2 * model.parameters + each.attention;
+  each.kv_bytes = own_words * model.kv_element_bytes;
+  shared.kv_bytes = shared_words * model.kv_element_bytes;
+  return {each, shared};
+}
+
+KineticsCost StepCost(const KineticsModel& model, const KineticsRun& run,
+                      const KineticsAttention& attention, std::int64_t step) {
+  const KineticsShares shares = StepShares(model, run.prompt, attention, step);
+  KineticsCost cost = Real(run.trials) * shares.each;
+  return cost += shares.shared;
 }
 
 KineticsCost TotalCost(const KineticsModel& model, const KineticsRun& run,
@@ -138,7 +185,6 @@ KineticsCost TotalCost(const KineticsModel& model, const KineticsRun& run,
 
 KineticsCost PublishedCost(const KineticsModel& model, const KineticsRun& run,
                            const KineticsAttention& attention) {
-  using Kind = KineticsAttention::Kind;
   const double prompt = Real(run.prompt), made = Real(run.generated), trials = Real(run.trials);
   const double query = model.query_width(), kv = model.kv_width();
   KineticsCost cost;
@@ -183,12 +229,15 @@ KineticsDevice ParseKineticsDevice(const std::string& text) {
         "device '{}': expected measured, {}or GFLOP/s,GB/s such as 100,25", text, names);
 }
 
+double RooflineSeconds(const KineticsCost& step, const KineticsDevice& device) {
+  return std::max(step.compute / device.flops, step.bytes() / device.bytes_per_second);
+}
+
 double RooflineSeconds(const KineticsModel& model, const KineticsRun& run,
                        const KineticsAttention& attention, const KineticsDevice& device) {
   double seconds = 0;
   for (std::int64_t step = 0; step < run.generated; ++step) {
-    const KineticsCost cost = StepCost(model, run, attention, step);
-    seconds += std::max(cost.compute / device.flops, cost.bytes() / device.bytes_per_second);
+    seconds += RooflineSeconds(StepCost(model, run, attention, step), device);
   }
   return seconds;
 }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "format/gguf.h"
+#include "mechanisms/spec.h"
 
 namespace foveate {
 
@@ -40,6 +41,9 @@ KineticsModel KineticsModelOf(const GgufFile& file, double kv_element_bytes);
 KineticsModel PublishedKineticsModel(std::string_view name);
 std::vector<std::string> PublishedKineticsModels();
 
+// The most that a plan may count: sums go token by token.
+inline constexpr std::int64_t kMostKineticsTokens = 10'000'000;
+
 struct KineticsRun {
   std::int64_t prompt = 0;     // tokens
   std::int64_t generated = 0;  // by each trial
@@ -51,13 +55,20 @@ struct KineticsAttention {
   enum class Kind { kFull, kTopKeys, kTopBlocks };
 
   Kind kind = Kind::kFull;
-  std::int64_t always = 0;   // sinks and newest keys
-  std::int64_t chosen = 0;   // keys by score
-  std::int64_t block = 1;    // keys of a block
-  bool free_choice = false;  // of kTopKeys: scoring every key costs nothing, as published
+  std::int64_t always = 0;        // sinks and newest keys
+  std::int64_t chosen = 0;        // keys by score
+  std::int64_t block = 1;         // keys of a block
+  std::int64_t dense_layers = 0;  // first layers, which see all keys
+  bool free_choice = false;       // of kTopKeys: scoring every key costs nothing, as published
 
   std::int64_t budget() const { return always + chosen; }
 };
+
+// Of full, causal, topk or block for all layers and heads. Throws Error(kUnsupported) for others.
+KineticsAttention KineticsAttentionOf(const AttentionSpec& spec);
+
+// The same as the authors count it: choosing top keys is free, no layer stays dense.
+KineticsAttention AsPublished(KineticsAttention attention);
 
 // Of one step of all trials, or of all steps.
 struct KineticsCost {
@@ -70,8 +81,18 @@ struct KineticsCost {
   double equivalent(double intensity) const { return compute + intensity * bytes(); }
   KineticsCost& operator+=(const KineticsCost& other);
 };
+KineticsCost operator*(double times, const KineticsCost& cost);
 
-// Of generating token `step` of every trial, exactly: it sees prompt + step keys.
+// Of one step: what every trial adds, and what all of them need once.
+struct KineticsShares {
+  KineticsCost each, shared;
+};
+
+// Of generating token `step` behind a prompt, exactly: it sees prompt + step keys.
+KineticsShares StepShares(const KineticsModel& model, std::int64_t prompt,
+                          const KineticsAttention& attention, std::int64_t step);
+
+// Of generating token `step` of every trial.
 KineticsCost StepCost(const KineticsModel& model, const KineticsRun& run,
                       const KineticsAttention& attention, std::int64_t step);
 
@@ -95,7 +116,9 @@ struct KineticsDevice {
 // "b200", "h100", or "GFLOPS,GBS". Throws Error(kInvalidArgument) that lists the names.
 KineticsDevice ParseKineticsDevice(const std::string& text);
 
-// Seconds where computing and reading overlap perfectly within a step: the roofline.
+// Seconds where computing and reading overlap perfectly within a step: the roofline. Of one step,
+// or of all of a run.
+double RooflineSeconds(const KineticsCost& step, const KineticsDevice& device);
 double RooflineSeconds(const KineticsModel& model, const KineticsRun& run,
                        const KineticsAttention& attention, const KineticsDevice& device);
 

@@ -77,6 +77,53 @@ TEST(Kinetics, WindowsBoundWhatALayerReads) {
   EXPECT_DOUBLE_EQ(BreakEvenContext(model), 100 / (2 * 2 * 8.0));
 }
 
+// Each layer by itself, with the attention that it has.
+TEST(Kinetics, FirstLayersMayStayDense) {
+  using Kind = KineticsAttention::Kind;
+  const KineticsModel model{.parameters = 3,
+                            .layers = {{8, 4}, {12, 6, 10}, {6, 2}, {8, 4}, {10, 5}},
+                            .weight_bytes = 70,
+                            .kv_element_bytes = 1.5};
+  for (const KineticsAttention& sparse :
+       {KineticsAttention{.kind = Kind::kTopKeys, .always = 3, .chosen = 4},
+        KineticsAttention{.kind = Kind::kTopBlocks, .always = 2, .chosen = 12, .block = 4}}) {
+    for (const std::int64_t dense : {0, 1, 3, 5, 9}) {
+      for (const std::int64_t step : {0, 5, 40}) {
+        const KineticsRun run{17, 60, 3};
+        KineticsCost expected{.compute = 3 * 2 * 3.0, .weight_bytes = 70};
+        for (std::int64_t layer = 0; layer < std::ssize(model.layers); ++layer) {
+          KineticsModel alone{.layers = {model.layers[layer]}, .kv_element_bytes = 1.5};
+          expected += StepCost(alone, run, layer < dense ? KineticsAttention{} : sparse, step);
+        }
+        KineticsAttention attention = sparse;
+        attention.dense_layers = dense;
+        const KineticsCost made = StepCost(model, run, attention, step);
+        EXPECT_DOUBLE_EQ(made.compute, expected.compute);
+        EXPECT_DOUBLE_EQ(made.attention, expected.attention);
+        EXPECT_DOUBLE_EQ(made.kv_bytes, expected.kv_bytes);
+        EXPECT_DOUBLE_EQ(made.weight_bytes, expected.weight_bytes);
+      }
+    }
+  }
+}
+
+TEST(Kinetics, SpecsSayWhatIsAttended) {
+  const auto of = [](const char* spec) { return KineticsAttentionOf(ParseAttentionSpec(spec)); };
+  EXPECT_EQ(of("causal").kind, KineticsAttention::Kind::kFull);
+  const KineticsAttention blocks = of("block:block=8,topk=3,local=5,sink=2,dense_layers=4");
+  EXPECT_EQ(blocks.kind, KineticsAttention::Kind::kTopBlocks);
+  EXPECT_EQ(blocks.block, 8);
+  EXPECT_EQ(blocks.budget(), 5 + 2 + 24);
+  EXPECT_EQ(blocks.dense_layers, 4);
+  EXPECT_EQ(of("topk").dense_layers, 1);
+  EXPECT_EQ(AsPublished(of("topk")).dense_layers, 0);
+  EXPECT_TRUE(AsPublished(of("topk")).free_choice);
+  for (const char* bad : {"window:size=4", "0-2=topk", "0-2=full;3-=topk", "heads(0=full;1-=topk)",
+                          "full | causal"}) {
+    EXPECT_THROW(of(bad), Error) << bad;
+  }
+}
+
 TEST(Kinetics, RooflineIsTheLargerOfBothTimes) {
   const KineticsModel model = PublishedKineticsModel("qwen3-0.6b");
   const KineticsRun run{0, 10, 1};
