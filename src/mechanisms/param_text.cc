@@ -1,4 +1,4 @@
-// Values of parameters as text: 64, 0.5, 1, cache, 0/3/9, 30x48x80, 0x0/1x2.
+// Values of parameters as text: 64, 0.5, 1, cache, 0/3/9, 30x48x80, 0x0/1x2, a/file.safetensors.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -13,6 +13,9 @@
 
 namespace foveate {
 namespace {
+
+// What takes specs, and lists of them, apart.
+constexpr std::string_view kSeparators = ",;&|()[]{}=\"";
 
 template <typename T>
 std::optional<T> ParseNumber(std::string_view text) {
@@ -103,6 +106,7 @@ ParamValue Parse(const Param& param, std::string_view text) {
       if (IndexOf(param.words, text)) return std::string(text);
       return OrNothing(ParseList(param, text));
     case ParamType::kTuples: return OrNothing(ParseList(param, text));
+    case ParamType::kFile: return IsPath(text) ? ParamValue(std::string(text)) : ParamValue();
   }
   return {};
 }
@@ -129,11 +133,22 @@ std::string Expected(const Param& param) {
     case ParamType::kAxes:
       return fmt::format("integers {}, one for each axis joined by x, or one for all",
                          RangeText(param));
+    case ParamType::kFile:
+      return fmt::format("a path without {} or spaces at its ends", fmt::join(kSeparators, " "));
     case ParamType::kTuples: break;
   }
   std::string form = "tuples of " + std::to_string(param.arity) + " integers " + RangeText(param);
   if (!param.words.empty()) form += fmt::format(" (the last {})", fmt::join(param.words, " or "));
   return form + " joined by x, the tuples joined by /";
+}
+
+bool IsPath(std::string_view text) {
+  const auto separates = [](char c) {
+    const bool control = static_cast<unsigned char>(c) < ' ';
+    return control || kSeparators.find(c) != std::string_view::npos;
+  };
+  return !text.empty() && text != "none" && text.front() != ' ' && text.back() != ' ' &&
+         std::none_of(text.begin(), text.end(), separates);
 }
 
 bool InRange(const Param& param, const ParamValue& value) {

@@ -20,6 +20,7 @@ enum class ParamType {
   kList,    // integers; or one of Param::words, if there are any
   kAxes,    // integers, one for each axis of a grid; or one for all axes
   kTuples,  // a list of tuples of `arity` integers
+  kFile,    // a path, which is read when the spec is made
 };
 
 // Lengths and counts stop here, so that the product of two stays within 64 bits.
@@ -54,7 +55,7 @@ class Params {
   std::int64_t Integer(std::string_view key) const;
   double Real(std::string_view key) const;
   bool Bool(std::string_view key) const;
-  const std::string& Word(std::string_view key) const;
+  const std::string& Word(std::string_view key) const;  // also of kFile
   const IntegerList& List(std::string_view key) const;  // also of kAxes and kTuples
   const ParamValue& Value(std::string_view key) const;
 
@@ -86,6 +87,9 @@ std::string ParamToText(const Param& param, const ParamValue& value);
 // Throws Error(kInvalidArgument): `shown` is no legal value of the parameter.
 [[noreturn]] void RefuseParam(const Mechanism& mechanism, const Param& param,
                               std::string_view shown);
+
+// Whether a text spec can hold this path, alone and in a list of specs.
+bool IsPath(std::string_view text);
 
 // Whether every number of the value is within the declared range.
 bool InRange(const Param& param, const ParamValue& value);

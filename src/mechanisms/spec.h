@@ -90,12 +90,12 @@ bool HasSelector(const LayerAttention& layer);
 // Throws Error(kInvalidArgument) if it names heads beyond those that there are.
 void CheckHeads(const LayerAttention& layer, std::int64_t heads);
 
-enum class SpecFiles { kAllowed, kRefused };  // whether @file.json may be read
+enum class SpecFiles { kAllowed, kRefused };  // whether @file.json and parameters' files may be
 
 // Throw Error(kInvalidArgument) saying what was found and expected, for unknown names the nearest
 // ones; kNotFound or kIo for files; kLimit for specs that are larger than any sensible one.
 AttentionSpec ParseAttentionSpec(std::string_view text, SpecFiles files = SpecFiles::kAllowed);
-AttentionSpec ParseAttentionJson(std::string_view json);
+AttentionSpec ParseAttentionJson(std::string_view json, SpecFiles files = SpecFiles::kAllowed);
 
 // Several specs joined by commas: a comma begins a new spec if the text up to the next one has no
 // `=`, or a `:` before its `=`. Commas within brackets never do.

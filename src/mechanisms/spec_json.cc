@@ -75,6 +75,11 @@ ParamValue WordOf(const Param& param, const Json& value) {
   return known ? ParamValue(word) : ParamValue();
 }
 
+ParamValue PathOf(const Json& value) {
+  if (!value.is_string() || !IsPath(value.get_ref<const std::string&>())) return {};
+  return value.get<std::string>();
+}
+
 // Nothing if the value is none of this type.
 ParamValue ValueOf(const Param& param, const Json& value) {
   const std::optional<std::int64_t> integer = IntegerOf(value);
@@ -86,6 +91,7 @@ ParamValue ValueOf(const Param& param, const Json& value) {
       if (value.is_boolean()) return value.get<bool>();
       return integer && (*integer == 0 || *integer == 1) ? ParamValue(*integer == 1) : ParamValue();
     case ParamType::kWord: return WordOf(param, value);
+    case ParamType::kFile: return PathOf(value);
     case ParamType::kList:
       if (const ParamValue word = WordOf(param, value); word != ParamValue()) return word;
       [[fallthrough]];
@@ -98,6 +104,8 @@ ParamValue ValueOf(const Param& param, const Json& value) {
 
 class JsonSpecReader {
  public:
+  explicit JsonSpecReader(SpecFiles files) : files_(files) {}
+
   AttentionSpec Read(const Json& spec) {
     if (spec.is_object() && spec.contains("layers")) {
       OnlyKey(spec, "layers");
@@ -168,12 +176,12 @@ class JsonSpecReader {
     return CombinedNode(kind, std::move(children));
   }
 
-  static SpecNodePtr ReadMechanism(const Json& object) {
+  SpecNodePtr ReadMechanism(const Json& object) const {
     if (!object["kind"].is_string()) {
       Throw(ErrorCode::kInvalidArgument, "attention spec: \"kind\" is {}, expected a name",
             Printable(Shown(object["kind"])));
     }
-    MechanismReader reader(object["kind"].get_ref<const std::string&>());
+    MechanismReader reader(object["kind"].get_ref<const std::string&>(), files_);
     for (const auto& [key, value] : object.items()) {
       if (key == "kind") continue;
       const Param& param = reader.Find(key);
@@ -187,6 +195,7 @@ class JsonSpecReader {
     return reader.Finish();
   }
 
+  SpecFiles files_;
   bool within_heads_ = false;
   std::size_t terms_ = 0;
 };
@@ -217,12 +226,12 @@ Json ParseJson(std::string_view text) {
 
 }  // namespace
 
-AttentionSpec ParseAttentionJson(std::string_view json) {
+AttentionSpec ParseAttentionJson(std::string_view json, SpecFiles files) {
   if (json.size() > kMostSpecBytes) {
     Throw(ErrorCode::kLimit, "an attention spec of {} bytes, at most {} are read", json.size(),
           kMostSpecBytes);
   }
-  return JsonSpecReader().Read(ParseJson(json));
+  return JsonSpecReader(files).Read(ParseJson(json));
 }
 
 }  // namespace foveate

@@ -84,7 +84,14 @@ AttentionSpec SpecOf(RangedNodes layers) {
   return AttentionSpec(std::move(ordered));
 }
 
-MechanismReader::MechanismReader(std::string_view name) : params_(FindMechanism(name)) {}
+void CheckFile(std::string_view path, SpecFiles files) {
+  if (files == SpecFiles::kAllowed) return;
+  Throw(ErrorCode::kInvalidArgument, "attention spec: files are not read here, but it names '{}'",
+        Printable(path));
+}
+
+MechanismReader::MechanismReader(std::string_view name, SpecFiles files)
+    : params_(FindMechanism(name)), files_(files) {}
 
 const Shorthand* MechanismReader::FindShorthand(std::string_view key) const {
   for (const Shorthand& shorthand : mechanism().shorthands) {
@@ -111,6 +118,7 @@ const Param& MechanismReader::Find(std::string_view key) const {
 
 void MechanismReader::Set(std::string_view key, const ParamValue& value) {
   if (std::holds_alternative<std::monostate>(value)) return;
+  if (Find(key).type == ParamType::kFile) CheckFile(std::get<std::string>(value), files_);
   if (const Shorthand* shorthand = FindShorthand(key)) {
     shorthand->expand(value, params_);
   } else {

@@ -27,15 +27,19 @@ SpecNodePtr HeadsNode(RangedNodes nodes);
 SpecNodePtr CombinedNode(SpecNode::Kind kind, std::vector<SpecNodePtr> children);
 AttentionSpec SpecOf(RangedNodes layers);
 
+// Throws Error(kInvalidArgument) where files are refused.
+void CheckFile(std::string_view path, SpecFiles files);
+
 // Collects the parameters of one use of a mechanism, from either form.
 class MechanismReader {
  public:
-  explicit MechanismReader(std::string_view name);
+  MechanismReader(std::string_view name, SpecFiles files);
 
   // The declaration of a key; throws Error(kInvalidArgument) with the nearest keys.
   const Param& Find(std::string_view key) const;
 
-  // Takes the value of a key that Find knows; nothing if the value is none.
+  // Takes the value of a key that Find knows; nothing if the value is none. Throws as CheckFile
+  // does for a file.
   void Set(std::string_view key, const ParamValue& value);
 
   const Mechanism& mechanism() const { return params_.mechanism(); }
@@ -45,6 +49,7 @@ class MechanismReader {
   const Shorthand* FindShorthand(std::string_view key) const;
 
   Params params_;
+  SpecFiles files_;
 };
 
 }  // namespace foveate

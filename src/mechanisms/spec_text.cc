@@ -26,7 +26,7 @@ std::string_view Trimmed(std::string_view text) {
 
 class SpecParser {
  public:
-  explicit SpecParser(std::string_view text) : rest_(text) {}
+  SpecParser(std::string_view text, SpecFiles files) : rest_(text), files_(files) {}
 
   AttentionSpec Parse() {
     const bool by_layer = IsDigit(Peek());
@@ -94,7 +94,7 @@ class SpecParser {
     const std::string_view name = TakeUntil(":,;&|()=");
     if (name.empty()) Expect("the name of a mechanism");
     if (name == "heads" && Take('(')) return ReadBrackets(true);
-    MechanismReader reader(name);
+    MechanismReader reader(name, files_);
     if (Take(':')) ReadParams(reader);
     return reader.Finish();
   }
@@ -127,19 +127,17 @@ class SpecParser {
   }
 
   std::string_view rest_;
+  SpecFiles files_;
   int depth_ = 0;
   bool within_heads_ = false;
   std::size_t terms_ = 0;
 };
 
 AttentionSpec ParseFile(std::string_view path, SpecFiles files) {
-  if (files == SpecFiles::kRefused) {
-    Throw(ErrorCode::kInvalidArgument, "attention spec '@{}': files are not read here",
-          Printable(path));
-  }
+  CheckFile(path, files);
   const MappedFile file = MappedFile::Open(std::string(path));
   return ParseAttentionJson(
-      {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()});
+      {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()}, files);
 }
 
 // Whether a comma before this text begins a new spec.
@@ -178,9 +176,9 @@ AttentionSpec ParseAttentionSpec(std::string_view text, SpecFiles files) {
           kMostSpecBytes);
   }
   text = Trimmed(text);
-  if (text.substr(0, 1) == "{") return ParseAttentionJson(text);
+  if (text.substr(0, 1) == "{") return ParseAttentionJson(text, files);
   if (text.substr(0, 1) == "@") return ParseFile(text.substr(1), files);
-  return SpecParser(text).Parse();
+  return SpecParser(text, files).Parse();
 }
 
 std::vector<AttentionSpec> ParseSpecList(std::string_view text, SpecFiles files) {

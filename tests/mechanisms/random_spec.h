@@ -82,6 +82,7 @@ class SpecDraw {
       case ParamType::kAxes: return Axes(std::string(param.key));
       case ParamType::kList:
       case ParamType::kTuples: return List(std::string(param.key));
+      case ParamType::kFile: break;
     }
     return {};
   }

@@ -6,7 +6,8 @@
 // A chunk stands for its keys by their sum over the square root of their number (norm=sqrt), a
 // block of rows by its mean row; their product is the score of every key of the chunk: N / block_q
 // times C products for C chunks. Borders come from kshift, which needs no training: a cut after key
-// t is worth 1 - cos(mean of the b_window keys up to t, mean of the b_window keys behind it).
+// t is worth 1 - cos(mean of the b_window keys up to t, mean of the b_window keys behind it); or
+// from a trained predictor, whose logit is what a cut is worth.
 //
 // A prompt that comes in parts is cut part by part: only the last chunk of the part before is cut
 // anew, so that each part costs what its own keys cost.
@@ -19,12 +20,15 @@
 #include "attention/window_pattern.h"
 #include "base/checked.h"
 #include "base/throw.h"
+#include "mechanisms/boundary_predictor.h"
 #include "mechanisms/chunk_bounds.h"
 #include "mechanisms/mechanism.h"
 #include "mechanisms/top_scores.h"
 
 namespace foveate::mechanisms {
 namespace {
+
+constexpr double kPredictorTheta = 1.1;  // of the paper
 
 struct Options {
   explicit Options(const Params& params)
@@ -43,12 +47,13 @@ struct Options {
     if (params.Has("num_chunks")) num_chunks = params.Integer("num_chunks");
     if (params.Has("theta")) theta = params.Real("theta");
     if (params.Has("window")) window = params.Integer("window");
-    uniform = std::holds_alternative<std::string>(params.Value("bounds")) &&
-              params.Word("bounds") == "uniform";
     if (std::holds_alternative<IntegerList>(params.Value("bounds"))) {
       bounds = params.List("bounds");
       CheckBounds();
+    } else {
+      uniform = params.Word("bounds") == "uniform";
     }
+    LoadPredictor(params);
     const std::int64_t forced = local + global;
     if (budget < forced || (window > 0 && window < forced)) {
       Throw(ErrorCode::kInvalidArgument,
@@ -64,8 +69,24 @@ struct Options {
   std::optional<double> theta;
   std::int64_t window = 0;  // farthest key of a layer with a window; 0: none
   IntegerList bounds;       // empty: found
+  std::shared_ptr<const BoundaryPredictor> predictor;  // null: none finds them
 
  private:
+  void LoadPredictor(const Params& params) {
+    const bool wanted = bounds.empty() && params.Word("bounds") == "predictor";
+    const bool given = params.Has("predictor");
+    if (wanted != given) {
+      Throw(ErrorCode::kInvalidArgument, "dhsa: {}",
+            wanted ? "bounds=predictor needs predictor=FILE, the weights of a trained one"
+                   : "predictor=" + params.Word("predictor") + " needs bounds=predictor");
+    }
+    if (!wanted) return;
+    predictor =
+        std::make_shared<const BoundaryPredictor>(SafetensorsFile::Open(params.Word("predictor")));
+    b_window = predictor->window();
+    if (!theta) theta = kPredictorTheta;
+  }
+
   void CheckBounds() const {
     for (std::size_t i = 0; i < bounds.size(); ++i) {
       if (i == 0 ? bounds[0] == 0 : bounds[i] > bounds[i - 1]) continue;
@@ -157,36 +178,62 @@ class KeyRows {
 
   std::int64_t width() const { return width_; }
 
-  // What cuts after the keys [first, end) are worth, NaN where a window of `width` keys does not
-  // fit into [0, keys).
+  // What cuts after the keys of a range are worth, NaN where a window of `width` keys does not fit
+  // into [0, keys).
   std::vector<double> Shifts(Range range, std::int64_t width, std::int64_t keys) const {
-    std::vector<double> shifts(range.size(), std::numeric_limits<double>::quiet_NaN());
-    const std::int64_t first = std::max(range.begin, width - 1);
-    const std::int64_t end = std::min(range.end, keys - width);
+    std::vector<double> shifts = NoCuts(range);
+    const Range cuts = Fitting(range, width, keys);
     constexpr std::int64_t kBlock = 32;
-    context_.pool().ForEach(DivideUp(std::max<std::int64_t>(end - first, 0), kBlock),
-                            [&](std::int64_t block, int) {
-                              const std::int64_t stop = std::min(end, first + (block + 1) * kBlock);
-                              std::vector<double> before(width_), behind(width_);
-                              for (std::int64_t t = first + block * kBlock; t < stop; ++t) {
-                                Sum({t - width + 1, t + 1}, before.data());
-                                Sum({t + 1, t + 1 + width}, behind.data());
-                                shifts[t - range.begin] = 1 - Cosine(before, behind);
-                              }
-                            });
+    context_.pool().ForEach(DivideUp(cuts.size(), kBlock), [&](std::int64_t block, int) {
+      const std::int64_t first = cuts.begin + block * kBlock;
+      const std::int64_t end = std::min(cuts.end, first + kBlock);
+      std::vector<double> before(width_), behind(width_);
+      for (std::int64_t t = first; t < end; ++t) {
+        Sum({t - width + 1, t + 1}, before.data());
+        Sum({t + 1, t + 1 + width}, behind.data());
+        shifts[t - range.begin] = 1 - Cosine(before, behind);
+      }
+    });
     return shifts;
+  }
+
+  // The same by a predictor.
+  std::vector<double> Logits(const BoundaryPredictor& predictor, Range range,
+                             std::int64_t keys) const {
+    std::vector<double> logits = NoCuts(range);
+    const std::int64_t before = predictor.window() - 1;
+    const Range cuts = Fitting(range, predictor.window(), keys);
+    if (cuts.empty()) return logits;
+    const Range seen{cuts.begin - before, cuts.end + predictor.window()};
+    const std::vector<float> of_seen =
+        predictor.Logits(context_, MakeView(Row(seen.begin), seen.size(), width_));
+    std::copy_n(&of_seen[before], cuts.size(), &logits[cuts.begin - range.begin]);
+    return logits;
   }
 
   // The sum of keys, [Hkv * D].
   void Sum(Range keys, double* sum) const {
     std::fill_n(sum, width_, 0.0);
     for (std::int64_t key = keys.begin; key < keys.end; ++key) {
-      const float* row = &rows_[(key - first_page_ * kPageKeys) * width_];
+      const float* row = Row(key);
       for (std::int64_t d = 0; d < width_; ++d) sum[d] += row[d];
     }
   }
 
  private:
+  const float* Row(std::int64_t key) const {
+    return &rows_[(key - first_page_ * kPageKeys) * width_];
+  }
+
+  static std::vector<double> NoCuts(Range range) {
+    return std::vector<double>(range.size(), std::numeric_limits<double>::quiet_NaN());
+  }
+
+  // The keys of a range that have `width` keys up to them and as many behind.
+  static Range Fitting(Range range, std::int64_t width, std::int64_t keys) {
+    return Intersect(range, {width - 1, keys - width});
+  }
+
   static double Cosine(const std::vector<double>& a, const std::vector<double>& b) {
     double product = 0, of_a = 0, of_b = 0;
     for (std::size_t d = 0; d < a.size(); ++d) {
@@ -371,7 +418,9 @@ class Dhsa final : public Selector {
     }
     if (options_.uniform) return UniformBounds(count - first, options_.chunk);
     const std::int64_t most = options_.num_chunks > 0 ? options_.num_chunks : count / 12;
-    return PickBounds(keys.Shifts({first, count}, options_.b_window, count),
+    return PickBounds(options_.predictor != nullptr
+                          ? keys.Logits(*options_.predictor, {first, count}, count)
+                          : keys.Shifts({first, count}, options_.b_window, count),
                       {.most = std::max<std::int64_t>(1, most - cuts),
                        .distance = options_.nms,
                        .least = options_.theta,
@@ -429,17 +478,24 @@ Mechanism dhsa() {
             .type = ParamType::kList,
             .help = "borders of the chunks: 0/../M, or how they are found",
             .fallback = "kshift",
-            .words = {"kshift", "uniform"}},
+            .words = {"kshift", "uniform", "predictor"}},
+           {.key = "predictor",
+            .type = ParamType::kFile,
+            .help = "weights of the predictor, a safetensors file",
+            .fallback = "none"},
            {.key = "chunk", .help = "keys of a uniform chunk", .fallback = "12", .least = 1},
-           {.key = "b_window", .help = "keys that kshift compares", .fallback = "4", .least = 1},
+           {.key = "b_window",
+            .help = "keys that kshift compares; a predictor has its own",
+            .fallback = "4",
+            .least = 1},
            {.key = "num_chunks",
-            .help = "most cuts of kshift; none: one for every 12 keys",
+            .help = "most cuts that are found; none: one for every 12 keys",
             .fallback = "none",
             .least = 1},
            {.key = "nms", .help = "cuts no farther apart are one", .fallback = "4"},
            {.key = "theta",
             .type = ParamType::kReal,
-            .help = "what a cut is worth more than; none: any",
+            .help = "what a cut is worth more than; none: any, of a predictor 1.1",
             .fallback = "none",
             .least = -1e9,
             .most = 1e9},
