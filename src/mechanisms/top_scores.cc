@@ -49,7 +49,7 @@ std::vector<std::int64_t> TopScores(Isa isa, std::span<const float> scores, std:
   for (std::int64_t i = 0; found < count; ++i) {
     if (scores[i] == least) best[found++] = i;
   }
-  std::inplace_merge(best.begin(), best.begin() + larger, best.end());
+  if (larger < count) std::sort(best.begin(), best.end());
   return best;
 }
 

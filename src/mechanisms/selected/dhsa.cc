@@ -99,7 +99,7 @@ struct Options {
 // The keys of a sequence in chunks, which grow with it.
 struct Chunks final : Selector::State {
   std::vector<std::int64_t> bounds{0};  // first keys of the chunks, and the number of keys
-  std::vector<double> sums;             // [chunks][Hkv * D], of the keys of each chunk
+  std::vector<float> sums;              // [chunks][Hkv * D], of the keys of each chunk
   bool open = false;                    // the last chunk began in decoding and grows
   std::int64_t chosen_from = 0;         // keys that there were at the last choice
   std::vector<Ranges> chosen;           // of each set of heads that share a choice
@@ -122,7 +122,7 @@ struct Chunks final : Selector::State {
       const auto length = static_cast<double>(bounds[c + 1] - bounds[c]);
       const double divisor =
           (square_root ? std::sqrt(length) : length) * static_cast<double>(heads.size());
-      const double* of_chunk = &sums[c * width];
+      const float* of_chunk = &sums[c * width];
       for (std::int64_t d = 0; d < dim; ++d) {
         double sum = 0;
         for (std::int64_t head = heads.begin; head < heads.end; ++head) {
@@ -398,12 +398,16 @@ class Dhsa final : public Selector {
     chunks.chosen.clear();
     const std::int64_t first = chunks.keys();
     const KeyRows keys(context, in, std::max<std::int64_t>(0, first - options_.b_window));
-    for (const std::int64_t bound : NewBounds(in, keys, first, chunks.count())) {
+    const std::vector<std::int64_t> bounds = NewBounds(in, keys, first, chunks.count());
+    // Room for them and no more: of all that is kept beside the cache this is the most.
+    chunks.sums.reserve((chunks.count() + std::ssize(bounds)) * keys.width());
+    std::vector<double> sum(keys.width());
+    for (const std::int64_t bound : bounds) {
       const Range chunk{chunks.keys(), first + bound};
       if (chunk.size() == 0) continue;
       chunks.bounds.push_back(chunk.end);
-      chunks.sums.resize(chunks.count() * keys.width());
-      keys.Sum(chunk, &chunks.sums[(chunks.count() - 1) * keys.width()]);
+      keys.Sum(chunk, sum.data());
+      chunks.sums.insert(chunks.sums.end(), sum.begin(), sum.end());
     }
   }
 
