@@ -27,22 +27,22 @@ struct Plan {
   const KineticsDevice& device;
   CostUnit unit;
   std::vector<std::string> questions;
-  std::vector<Candidate> candidates;
+  std::vector<TrialChoice> candidates;
   Points frontier;
   std::map<std::string, Points> by_attention;  // of candidates with one kind of attention only
   Points full;                                 // of those with full attention
 };
 
-std::vector<Candidate> AllCandidates(const std::vector<AnswerSet>& answers,
-                                     const KineticsModels& models, const KineticsDevice& device,
-                                     const std::vector<std::string>& questions) {
-  std::vector<Candidate> all;
+std::vector<TrialChoice> AllCandidates(const std::vector<AnswerSet>& answers,
+                                       const KineticsModels& models, const KineticsDevice& device,
+                                       const std::vector<std::string>& questions) {
+  std::vector<TrialChoice> all;
   ProgressBar bar("counting");
   for (std::size_t i = 0; i < answers.size(); ++i) {
     ThrowIfInterrupted();
     bar.Update(static_cast<double>(i) / static_cast<double>(answers.size()));
     const auto question = std::lower_bound(questions.begin(), questions.end(), answers[i].question);
-    for (Candidate& candidate :
+    for (TrialChoice& candidate :
          CandidatesOf(answers[i], models.find(answers[i].model)->second, device)) {
       candidate.question = question - questions.begin();
       candidate.answers = i;
@@ -55,8 +55,8 @@ std::vector<Candidate> AllCandidates(const std::vector<AnswerSet>& answers,
 // The frontier without the candidates that `holds` is false of.
 template <typename Holds>
 Points FrontierWhere(const Plan& plan, const Holds& holds) {
-  std::vector<Candidate> some;
-  for (const Candidate& candidate : plan.candidates) {
+  std::vector<TrialChoice> some;
+  for (const TrialChoice& candidate : plan.candidates) {
     if (holds(plan.answers[candidate.answers])) some.push_back(candidate);
   }
   return Frontier(some, plan.questions.size(), plan.unit);
@@ -122,9 +122,9 @@ OrderedJson PointsJson(const Points& points) {
   return list;
 }
 
-OrderedJson ChoicesJson(const Plan& plan, const std::vector<const Candidate*>& choices) {
+OrderedJson ChoicesJson(const Plan& plan, const std::vector<const TrialChoice*>& choices) {
   OrderedJson list = OrderedJson::array();
-  for (const Candidate* choice : choices) {
+  for (const TrialChoice* choice : choices) {
     if (choice == nullptr) continue;
     const AnswerSet& set = plan.answers[choice->answers];
     list.push_back({{"question", set.question},
@@ -138,14 +138,14 @@ OrderedJson ChoicesJson(const Plan& plan, const std::vector<const Candidate*>& c
   return list;
 }
 
-double Coverage(const Plan& plan, const std::vector<const Candidate*>& choices) {
+double Coverage(const Plan& plan, const std::vector<const TrialChoice*>& choices) {
   double sum = 0;
-  for (const Candidate* choice : choices) sum += choice == nullptr ? 0 : choice->coverage;
+  for (const TrialChoice* choice : choices) sum += choice == nullptr ? 0 : choice->coverage;
   return sum / static_cast<double>(plan.questions.size());
 }
 
 void PrintPlanJson(const Plan& plan, const FrontierOptions& options,
-                   const std::vector<const Candidate*>& within) {
+                   const std::vector<const TrialChoice*>& within) {
   OrderedJson object = {{"device", plan.device.name},
                         {"flops", plan.device.flops},
                         {"bytes_per_second", plan.device.bytes_per_second},
@@ -178,9 +178,9 @@ Points Rows(const Points& frontier) {
 }
 
 // The model and attention that most questions choose.
-std::string MostlyChosen(const Plan& plan, const std::vector<const Candidate*>& choices) {
+std::string MostlyChosen(const Plan& plan, const std::vector<const TrialChoice*>& choices) {
   std::map<std::string, int> counts;
-  for (const Candidate* choice : choices) {
+  for (const TrialChoice* choice : choices) {
     if (choice == nullptr) continue;
     const AnswerSet& set = plan.answers[choice->answers];
     ++counts[fmt::format("{} with {}", set.model, set.attention)];
@@ -211,7 +211,7 @@ void PrintRows(const Plan& plan) {
 }
 
 void PrintPlan(const Plan& plan, const FrontierOptions& options,
-               const std::vector<const Candidate*>& within) {
+               const std::vector<const TrialChoice*>& within) {
   fmt::print("{}: {:.4g} GFLOP/s, {:.4g} GB/s; {} questions, {} answer sets\n\n", plan.device.name,
              plan.device.flops * 1e-9, plan.device.bytes_per_second * 1e-9, plan.questions.size(),
              plan.answers.size());
@@ -231,7 +231,7 @@ void PrintPlan(const Plan& plan, const FrontierOptions& options,
 int PlanFrontier(const std::vector<AnswerSet>& answers, const KineticsModels& models,
                  const KineticsDevice& device, const FrontierOptions& options) {
   const Plan plan = MakePlan(answers, models, device, options.unit);
-  std::vector<const Candidate*> within;
+  std::vector<const TrialChoice*> within;
   if (options.budget > 0) {
     within =
         ChoicesWithin(plan.candidates, plan.questions.size(), CostUnit::kSeconds, options.budget);

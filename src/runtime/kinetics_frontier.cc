@@ -11,7 +11,7 @@ double Real(std::int64_t number) { return static_cast<double>(number); }
 // Adds a step to the costs of each number of trials, of which `share` go on on average; `chances`
 // are those that some do.
 void AddStep(const KineticsShares& step, double share, std::span<const double> chances,
-             const KineticsDevice& device, std::span<Candidate> candidates) {
+             const KineticsDevice& device, std::span<TrialChoice> candidates) {
   for (std::size_t i = 0; i < candidates.size(); ++i) {
     KineticsCost cost = Real(candidates[i].trials) * share * step.each;
     cost += chances[i] * step.shared;
@@ -33,14 +33,14 @@ std::vector<double> DrawChances(std::int64_t all, std::int64_t marked) {
   return chances;
 }
 
-double CostOf(const Candidate& candidate, CostUnit unit) {
+double CostOf(const TrialChoice& candidate, CostUnit unit) {
   return unit == CostUnit::kSeconds ? candidate.seconds : candidate.equivalent_flop;
 }
 
-std::vector<Candidate> CandidatesOf(const AnswerSet& answers, const KineticsModel& model,
-                                    const KineticsDevice& device) {
+std::vector<TrialChoice> CandidatesOf(const AnswerSet& answers, const KineticsModel& model,
+                                      const KineticsDevice& device) {
   const std::int64_t trials = answers.trials();
-  std::vector<Candidate> candidates;
+  std::vector<TrialChoice> candidates;
   for (const double coverage : DrawChances(trials, answers.correct)) {
     candidates.push_back({.trials = std::ssize(candidates) + 1, .coverage = coverage});
   }
@@ -59,17 +59,17 @@ std::vector<Candidate> CandidatesOf(const AnswerSet& answers, const KineticsMode
   return candidates;
 }
 
-std::vector<FrontierPoint> Frontier(std::span<const Candidate> candidates, std::size_t questions,
+std::vector<FrontierPoint> Frontier(std::span<const TrialChoice> candidates, std::size_t questions,
                                     CostUnit unit) {
-  std::vector<const Candidate*> by_cost;
-  for (const Candidate& candidate : candidates) by_cost.push_back(&candidate);
-  std::sort(by_cost.begin(), by_cost.end(), [&](const Candidate* a, const Candidate* b) {
+  std::vector<const TrialChoice*> by_cost;
+  for (const TrialChoice& candidate : candidates) by_cost.push_back(&candidate);
+  std::sort(by_cost.begin(), by_cost.end(), [&](const TrialChoice* a, const TrialChoice* b) {
     return CostOf(*a, unit) < CostOf(*b, unit);
   });
   std::vector<FrontierPoint> frontier;
   std::vector<double> best(questions, 0);
   double sum = 0;
-  for (const Candidate* candidate : by_cost) {
+  for (const TrialChoice* candidate : by_cost) {
     double& covered = best[candidate->question];
     if (candidate->coverage <= covered) continue;
     sum += candidate->coverage - covered;
@@ -91,13 +91,13 @@ double CoverageWithin(std::span<const FrontierPoint> frontier, double budget) {
   return above == frontier.begin() ? 0 : std::prev(above)->coverage;
 }
 
-std::vector<const Candidate*> ChoicesWithin(std::span<const Candidate> candidates,
-                                            std::size_t questions, CostUnit unit, double budget) {
-  std::vector<const Candidate*> choices(questions, nullptr);
-  const auto merit = [&](const Candidate& c) { return std::tuple(c.coverage, -CostOf(c, unit)); };
-  for (const Candidate& candidate : candidates) {
+std::vector<const TrialChoice*> ChoicesWithin(std::span<const TrialChoice> candidates,
+                                              std::size_t questions, CostUnit unit, double budget) {
+  std::vector<const TrialChoice*> choices(questions, nullptr);
+  const auto merit = [&](const TrialChoice& c) { return std::tuple(c.coverage, -CostOf(c, unit)); };
+  for (const TrialChoice& candidate : candidates) {
     if (candidate.coverage == 0 || CostOf(candidate, unit) > budget) continue;
-    const Candidate*& best = choices[candidate.question];
+    const TrialChoice*& best = choices[candidate.question];
     if (best == nullptr || merit(candidate) > merit(*best)) best = &candidate;
   }
   return choices;

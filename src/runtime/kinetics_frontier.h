@@ -16,7 +16,7 @@ std::vector<double> DrawChances(std::int64_t all, std::int64_t marked);
 
 // A setting that may be chosen for a question. Costs are the mean over all draws of that many
 // trials, which share the prompt and end where they ended.
-struct Candidate {
+struct TrialChoice {
   std::size_t question = 0;  // number
   std::size_t answers = 0;   // number of the answer set
   std::int64_t trials = 0;
@@ -26,11 +26,11 @@ struct Candidate {
 };
 
 enum class CostUnit { kEquivalentFlop, kSeconds };
-double CostOf(const Candidate& candidate, CostUnit unit);
+double CostOf(const TrialChoice& candidate, CostUnit unit);
 
 // Of 1, 2 .. all trials of an answer set.
-std::vector<Candidate> CandidatesOf(const AnswerSet& answers, const KineticsModel& model,
-                                    const KineticsDevice& device);
+std::vector<TrialChoice> CandidatesOf(const AnswerSet& answers, const KineticsModel& model,
+                                      const KineticsDevice& device);
 
 struct FrontierPoint {
   double cost = 0;      // the budget of each question
@@ -38,7 +38,7 @@ struct FrontierPoint {
 };
 
 // Where a larger budget covers more: both rise.
-std::vector<FrontierPoint> Frontier(std::span<const Candidate> candidates, std::size_t questions,
+std::vector<FrontierPoint> Frontier(std::span<const TrialChoice> candidates, std::size_t questions,
                                     CostUnit unit);
 
 // What it covers within a budget.
@@ -46,7 +46,7 @@ double CoverageWithin(std::span<const FrontierPoint> frontier, double budget);
 
 // For each question the candidate that covers most within a budget, of equals the cheapest; null:
 // none covers anything.
-std::vector<const Candidate*> ChoicesWithin(std::span<const Candidate> candidates,
-                                            std::size_t questions, CostUnit unit, double budget);
+std::vector<const TrialChoice*> ChoicesWithin(std::span<const TrialChoice> candidates,
+                                              std::size_t questions, CostUnit unit, double budget);
 
 }  // namespace foveate

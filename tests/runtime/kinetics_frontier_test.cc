@@ -69,10 +69,10 @@ TEST(KineticsFrontier, EqualTrialsCostWhatARunCosts) {
   const KineticsModel model = SmallModel();
   for (const KineticsAttention& attention : kAttentions) {
     const AnswerSet set{.kind = attention, .prompt = 5, .generated = {17, 17, 17}, .correct = 1};
-    const std::vector<Candidate> candidates = CandidatesOf(set, model, kDevice);
+    const std::vector<TrialChoice> candidates = CandidatesOf(set, model, kDevice);
     ASSERT_EQ(candidates.size(), 3u);
     for (std::int64_t m = 1; m <= 3; ++m) {
-      const Candidate& candidate = candidates[m - 1];
+      const TrialChoice& candidate = candidates[m - 1];
       const KineticsRun run{5, 17, m};
       const double flop = TotalCost(model, run, attention).equivalent(kDevice.intensity());
       EXPECT_EQ(candidate.trials, m);
@@ -101,7 +101,7 @@ TEST(KineticsFrontier, UnequalTrialsCostTheMeanOfAllSubsets) {
   const KineticsModel model = SmallModel();
   for (const KineticsAttention& attention : kAttentions) {
     const AnswerSet set{.kind = attention, .prompt = 7, .generated = {9, 3, 21, 3, 12, 1}};
-    const std::vector<Candidate> candidates = CandidatesOf(set, model, kDevice);
+    const std::vector<TrialChoice> candidates = CandidatesOf(set, model, kDevice);
     for (int m = 1; m <= 6; ++m) {
       const double expected =
           MeanOfSubsets(6, m, [&](unsigned subset) { return SubsetCost(set, model, subset); });
@@ -110,9 +110,9 @@ TEST(KineticsFrontier, UnequalTrialsCostTheMeanOfAllSubsets) {
   }
 }
 
-std::vector<Candidate> RandomCandidates(std::mt19937& random, std::size_t questions) {
-  std::vector<Candidate> candidates(random() % 60);
-  for (Candidate& candidate : candidates) {
+std::vector<TrialChoice> RandomCandidates(std::mt19937& random, std::size_t questions) {
+  std::vector<TrialChoice> candidates(random() % 60);
+  for (TrialChoice& candidate : candidates) {
     candidate.question = random() % questions;
     candidate.coverage = static_cast<double>(random() % 9) / 8;
     candidate.equivalent_flop = static_cast<double>(1 + random() % 20);
@@ -121,12 +121,12 @@ std::vector<Candidate> RandomCandidates(std::mt19937& random, std::size_t questi
   return candidates;
 }
 
-double CoverageByHand(const std::vector<Candidate>& candidates, std::size_t questions,
+double CoverageByHand(const std::vector<TrialChoice>& candidates, std::size_t questions,
                       CostUnit unit, double budget) {
   double sum = 0;
   for (std::size_t question = 0; question < questions; ++question) {
     double best = 0;
-    for (const Candidate& candidate : candidates) {
+    for (const TrialChoice& candidate : candidates) {
       if (candidate.question == question && CostOf(candidate, unit) <= budget) {
         best = std::max(best, candidate.coverage);
       }
@@ -140,7 +140,7 @@ TEST(KineticsFrontier, IsTheBestOfEachQuestionAtEveryBudget) {
   std::mt19937 random(7);
   for (int round = 0; round < 200; ++round) {
     const std::size_t questions = 1 + random() % 6;
-    const std::vector<Candidate> candidates = RandomCandidates(random, questions);
+    const std::vector<TrialChoice> candidates = RandomCandidates(random, questions);
     for (const CostUnit unit : {CostUnit::kEquivalentFlop, CostUnit::kSeconds}) {
       const std::vector<FrontierPoint> frontier = Frontier(candidates, questions, unit);
       for (std::size_t i = 1; i < frontier.size(); ++i) {
@@ -151,7 +151,7 @@ TEST(KineticsFrontier, IsTheBestOfEachQuestionAtEveryBudget) {
         const double expected = CoverageByHand(candidates, questions, unit, budget);
         EXPECT_DOUBLE_EQ(CoverageWithin(frontier, budget), expected);
         double sum = 0;
-        for (const Candidate* choice : ChoicesWithin(candidates, questions, unit, budget)) {
+        for (const TrialChoice* choice : ChoicesWithin(candidates, questions, unit, budget)) {
           if (choice == nullptr) continue;
           EXPECT_LE(CostOf(*choice, unit), budget);
           sum += choice->coverage;
@@ -163,7 +163,7 @@ TEST(KineticsFrontier, IsTheBestOfEachQuestionAtEveryBudget) {
 }
 
 TEST(KineticsFrontier, OfEqualsTheCheapestIsChosen) {
-  const std::vector<Candidate> candidates = {
+  const std::vector<TrialChoice> candidates = {
       {.coverage = 0.5, .seconds = 3}, {.coverage = 0.5, .seconds = 2}, {.seconds = 1}};
   EXPECT_EQ(ChoicesWithin(candidates, 1, CostUnit::kSeconds, 9)[0], &candidates[1]);
   EXPECT_EQ(ChoicesWithin(candidates, 1, CostUnit::kSeconds, 1)[0], nullptr);
