@@ -296,9 +296,12 @@ TEST_F(CliTest, CtrlCStopsCleanly) {
     execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
     _exit(127);
   }
-  while (Slurp(Path("out")).size() < 20) usleep(20000);
-  kill(child, SIGINT);
   int status = 0;
+  while (Slurp(Path("out")).size() < 20) {
+    ASSERT_EQ(waitpid(child, &status, WNOHANG), 0) << "ended early: " << Slurp(Path("err"));
+    usleep(20000);
+  }
+  kill(child, SIGINT);
   waitpid(child, &status, 0);
   ASSERT_TRUE(WIFEXITED(status));
   EXPECT_EQ(WEXITSTATUS(status), 130);
