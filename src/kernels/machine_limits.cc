@@ -208,7 +208,7 @@ double MeasureFma(Context& context) {
   return Rate([&] {
     std::atomic<double> total = 0;
     context.pool().ForEach(context.pool().size(), [&](std::int64_t, int) {
-      float sink = 1;  // from 0 the chains would decay to numbers that some processors are slow with
+      float sink = 1;  // from 0 the chains would decay to denormals, slow on some processors
       total.fetch_add(loops.fma(kOperations, &sink));
     });
     return total.load();
