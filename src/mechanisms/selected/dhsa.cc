@@ -404,7 +404,7 @@ class Dhsa final : public Selector {
     std::vector<double> sum(keys.width());
     for (const std::int64_t bound : bounds) {
       const Range chunk{chunks.keys(), first + bound};
-      if (chunk.size() == 0) continue;
+      if (chunk.empty()) continue;
       chunks.bounds.push_back(chunk.end);
       keys.Sum(chunk, sum.data());
       chunks.sums.insert(chunks.sums.end(), sum.begin(), sum.end());
