@@ -175,7 +175,7 @@ class CacheData : public AttentionData {
   CacheData(const AttentionKernels& kernels, const KvCache& cache,
             const View<const float, 3>& queries, const View<float, 3>& out,
             const View<float, 2>& lse)
-      : kernels_(kernels), cache_(cache), queries_(queries), out_(out), lse_(lse) {}
+      : cache_(cache), kernels_(kernels), queries_(queries), out_(out), lse_(lse) {}
 
   const PageLayout& layout() const override { return cache_.layout(); }
 
@@ -200,9 +200,11 @@ class CacheData : public AttentionData {
     }
   }
 
+ protected:
+  const KvCache& cache_;
+
  private:
   const AttentionKernels& kernels_;
-  const KvCache& cache_;
   const View<const float, 3>& queries_;
   const View<float, 3>& out_;
   const View<float, 2>& lse_;
@@ -217,7 +219,6 @@ class ListedData final : public CacheData {
              const View<const float, 3>& queries, const View<float, 3>& out,
              const View<float, 2>& lse, const AttentionOptions& options, double scale)
       : CacheData(kernels, cache, queries, out, lse),
-        cache_(cache),
         options_(options),
         scale_(static_cast<float>(scale)) {}
 
@@ -241,7 +242,6 @@ class ListedData final : public CacheData {
   }
 
  private:
-  const KvCache& cache_;
   const AttentionOptions& options_;
   float scale_;
 };

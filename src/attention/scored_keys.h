@@ -12,10 +12,9 @@ namespace foveate {
 // Of one KV head.
 struct ScoredKeys {
   std::vector<std::int64_t> keys;  // rising
-  std::int64_t heads = 0;          // query heads of the KV head
 
-  // [keys / 64, rounded up][heads][64]: query . key of each head, without any scale. Those behind
-  // the last key are any numbers.
+  // [keys / 64, rounded up][query heads of the KV head][64]: query . key, without any scale. Those
+  // behind the last key are any numbers.
   std::vector<float> scores;
 };
 

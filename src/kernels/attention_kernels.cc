@@ -129,6 +129,12 @@ HWY_INLINE void FindVisible(RowBlock& block) {
 
 // --- scores ---
 
+// Packed queries from a row on, as far as their block goes.
+HWY_INLINE QueryBlock QueriesFrom(const float* packed, std::int64_t row, std::int64_t dim) {
+  const std::int64_t rest = row % kTileRows;
+  return {packed + (row - rest) * dim + rest, dim};
+}
+
 struct ScoreTile {
   const RowBlock& block;
   const VisibleTile& visible;
@@ -137,8 +143,7 @@ struct ScoreTile {
   HWY_INLINE void operator()(const Source& keys) const {
     const Call& call = block.call;
     const std::int64_t dim = call.layout.key_dim;
-    const std::int64_t rest = block.first % kTileRows;
-    const QueryBlock queries{call.rows.queries + (block.first - rest) * dim + rest, dim};
+    const QueryBlock queries = QueriesFrom(call.rows.queries, block.first, dim);
     const Columns columns = WholePanels(visible.columns);
     GemmRows(block.count, queries, keys,
              {call.scratch.scores + visible.tile * kPageKeys, kScoreStride, dim, false},
@@ -390,9 +395,11 @@ void AttendStep(const PageLayout& stored, const AttentionRows& rows, const Atten
   AttentionStep converted = step;
   PageLayout layout = stored;
   const bool direct = !stored.packed() && (rows.count <= kDirectRows || stored.in_place);
-  if (direct) ChainTiles(converted);
-  if (!stored.packed() && !direct)
+  if (direct) {
+    ChainTiles(converted);
+  } else if (!stored.packed()) {
     layout = ConvertStep({stored, rows, step, scratch, state}, converted);
+  }
   const Call call{layout, rows, converted, scratch, state};
 
   RowBlock all{call, 0, rows.count};
@@ -440,9 +447,8 @@ struct PageScores {
   HWY_INLINE void operator()(const Source& keys) const {
     const std::int64_t most = DirectRows(std::min<std::int64_t>(rows, kTileRows));
     for (std::int64_t first = 0; first < rows;) {
-      const std::int64_t rest = first % kTileRows;
-      const std::int64_t count = std::min({most, kTileRows - rest, rows - first});
-      GemmRows(count, QueryBlock{queries + (first - rest) * dim + rest, dim}, keys,
+      const std::int64_t count = std::min({most, kTileRows - first % kTileRows, rows - first});
+      GemmRows(count, QueriesFrom(queries, first, dim), keys,
                {scores + first * kPageKeys, kPageKeys, dim, false}, 0, kPageKeys);
       first += count;
     }

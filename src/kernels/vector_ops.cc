@@ -212,8 +212,6 @@ void RotateAdjacent(float* x, const float* cosine, const float* sine, std::int64
   }
 }
 
-}  // namespace
-
 std::int64_t CountAtLeast(const float* x, float least, std::int64_t n) {
   const D d;
   const std::int64_t lanes = hn::Lanes(d);
@@ -225,6 +223,8 @@ std::int64_t CountAtLeast(const float* x, float least, std::int64_t n) {
   for (; i < n; ++i) count += x[i] >= least ? 1 : 0;
   return count;
 }
+
+}  // namespace
 
 constexpr VectorOps kVectorOps = {
     .rms_norm = RmsNorm,

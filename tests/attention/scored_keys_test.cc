@@ -16,20 +16,16 @@
 #include "base/checked.h"
 #include "kernels/attention_kernels.h"
 #include "tests/support/isas.h"
+#include "tests/support/random_values.h"
 
 namespace foveate {
 namespace {
 
+using testing::Normal;
+
 struct Sizes {
   std::int64_t heads, kv_heads, key_dim, value_dim, length;
 };
-
-std::vector<float> Normal(std::int64_t count, std::mt19937& random) {
-  std::normal_distribution<float> normal;
-  std::vector<float> values(count);
-  for (float& value : values) value = normal(random);
-  return values;
-}
 
 class ScoredKeysTest : public ::testing::TestWithParam<Isa> {
  protected:
@@ -60,7 +56,7 @@ class ScoredKeysTest : public ::testing::TestWithParam<Isa> {
       AttentionKernelsFor(context_.isa())
           .pack_query(head, in->dim, &query_[(kv_head * group + head) * in->dim], 1, packed.data());
     }
-    ScoredKeys scored{.keys = std::move(keys), .heads = group};
+    ScoredKeys scored{.keys = std::move(keys), .scores = {}};
     scored.scores.resize(DivideUp(std::ssize(scored.keys), kPageKeys) * group * kPageKeys);
     for (std::int64_t i = 0; i < std::ssize(scored.keys); ++i) {
       const std::int64_t key = scored.keys[i];

@@ -18,9 +18,12 @@
 #include "tests/format/test_files.h"
 #include "tests/mechanisms/golden_file.h"
 #include "tests/support/isas.h"
+#include "tests/support/random_values.h"
 
 namespace foveate {
 namespace {
+
+using testing::Normal;
 
 using testing::GoldenFile;
 using Doubles = std::vector<double>;
@@ -184,13 +187,6 @@ class Twin {
 
   const Module& module_;
 };
-
-std::vector<float> Normal(std::int64_t count, std::mt19937& random) {
-  std::normal_distribution<float> normal;
-  std::vector<float> values(count);
-  for (float& value : values) value = normal(random);
-  return values;
-}
 
 class BoundaryPredictorTest : public ::testing::Test {
  protected:

@@ -13,18 +13,14 @@
 #include "mechanisms/spec.h"
 #include "mechanisms/top_scores.h"
 #include "tests/support/isas.h"
+#include "tests/support/random_values.h"
 
 namespace foveate {
 namespace {
 
-constexpr double kNoCut = std::numeric_limits<double>::quiet_NaN();
+using testing::Normal;
 
-std::vector<float> Normal(std::int64_t count, std::mt19937& random) {
-  std::normal_distribution<float> normal;
-  std::vector<float> values(count);
-  for (float& value : values) value = normal(random);
-  return values;
-}
+constexpr double kNoCut = std::numeric_limits<double>::quiet_NaN();
 
 class SelectionTest : public ::testing::Test {
  protected:

@@ -111,7 +111,7 @@ class TopKeys final : public Selector {
 
   static ScoredKeys Listed(const std::vector<std::int64_t>& keys, std::int64_t heads,
                            const float* scores) {
-    ScoredKeys listed{.keys = keys, .heads = heads, .scores = {}};
+    ScoredKeys listed{.keys = keys, .scores = {}};
     listed.scores.resize(DivideUp(std::ssize(listed.keys), kPageKeys) * heads * kPageKeys);
     for (std::int64_t i = 0; i < std::ssize(listed.keys); ++i) {
       const std::int64_t key = listed.keys[i];
