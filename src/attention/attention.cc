@@ -27,16 +27,17 @@ class TensorData : public AttentionData {
  public:
   // `order`: of rows and keys; null: as they come.
   TensorData(const AttentionKernels& kernels, const AttentionInputs& in,
-             const AttentionOutputs& out, const TokenOrder* order, bool pack, bool few_rows)
+             const AttentionOutputs& out, const TokenOrder* order, bool pack, bool few_rows,
+             bool pairs)
       : kernels_(kernels),
         in_(in),
         out_(out),
         order_(order),
         keys_(order != nullptr ? std::ssize(order->tokens) : in.key.shape[2]),
         pages_(DivideUp(keys_, kPageKeys)) {
-    layout_ = {.key_dim = in.key.shape[3], .value_dim = in.value.shape[3]};
+    layout_ = {.key_dim = in.key.shape[3], .value_dim = in.value.shape[3], .pairs = pairs};
     pack_ = pack;
-    layout_.in_place = !pack && few_rows && CanReadInPlace();
+    layout_.in_place = !pairs && !pack && few_rows && CanReadInPlace();
     if (layout_.in_place) {
       layout_.row_type = in.key.type;
       layout_.key_stride = in.key.strides[2];
@@ -54,7 +55,7 @@ class TensorData : public AttentionData {
 
   // Floats that a thread needs to gather a page.
   std::int64_t GatherSize() const {
-    return order_ == nullptr ? 0 : kPageKeys * std::max(layout_.key_dim, layout_.value_dim);
+    return order_ == nullptr ? 0 : kPageKeys * (layout_.key_dim + layout_.value_dim);
   }
 
   // Packs heads [first, first + count), counted over batches. `memory` has room for them and for
@@ -87,7 +88,7 @@ class TensorData : public AttentionData {
           .keys = keys.data, .values = PageOf(in_.value, head, tile).data, .count = keys.shape[0]};
     }
     float* keys = memory;
-    float* values = memory + kPageKeys * layout_.key_dim;
+    float* values = memory + layout_.packed_keys();
     if (pack_) {
       keys = PackedKeys(head - first_packed_, tile);
       values = PackedValues(head - first_packed_, tile);
@@ -121,29 +122,29 @@ class TensorData : public AttentionData {
   // Steps one after the other, each with its keys and then its values: in one piece what is used
   // at a time, or panels of values that lie a power of two apart would share the same cache sets.
   std::int64_t StepSize() const {
-    return step_tiles_ * kPageKeys * (layout_.key_dim + layout_.value_width());
+    return step_tiles_ * (layout_.packed_keys() + layout_.packed_values());
   }
   float* PackedStep(std::int64_t index, std::int64_t page) const {
     return packed_ + index * HeadSize() + page / step_tiles_ * StepSize();
   }
   float* PackedKeys(std::int64_t index, std::int64_t page) const {
-    return PackedStep(index, page) + page % step_tiles_ * kPageKeys * layout_.key_dim;
+    return PackedStep(index, page) + page % step_tiles_ * layout_.packed_keys();
   }
   float* PackedValues(std::int64_t index, std::int64_t page) const {
-    return PackedStep(index, page) + step_tiles_ * kPageKeys * layout_.key_dim +
-           page % step_tiles_ * kPageKeys * kPanel;
+    return PackedStep(index, page) + step_tiles_ * layout_.packed_keys() +
+           page % step_tiles_ * layout_.packed_value_step();
   }
 
   // `gathered`: GatherSize() floats.
   void PackTile(std::int64_t head, std::int64_t page, float* keys, float* values,
                 float* gathered) const {
-    const auto rows = [&](const TensorRef<4>& tensor) {
-      return order_ == nullptr
-                 ? PageOf(tensor, head, page)
-                 : GatherPage(tensor, *order_, head, page, reinterpret_cast<std::byte*>(gathered));
+    const auto rows = [&](const TensorRef<4>& tensor, std::int64_t offset) {
+      return order_ == nullptr ? PageOf(tensor, head, page)
+                               : GatherPage(tensor, *order_, head, page,
+                                            reinterpret_cast<std::byte*>(gathered + offset));
     };
-    kernels_.pack_keys(rows(in_.key), keys);
-    kernels_.pack_values(rows(in_.value), layout_.value_panel, values);
+    kernels_.pack_page(layout_, rows(in_.key, 0), rows(in_.value, kPageKeys * layout_.key_dim),
+                       keys, values);
   }
 
   const AttentionKernels& kernels_;
@@ -158,6 +159,11 @@ class TensorData : public AttentionData {
   std::int64_t first_packed_ = 0;
   float* packed_ = nullptr;
 };
+
+bool AllBFloat16(const AttentionInputs& in) {
+  return in.query.type == ElementType::kBF16 && in.key.type == ElementType::kBF16 &&
+         in.value.type == ElementType::kBF16;
+}
 
 void CheckOutputs(const AttentionInputs& in, const AttentionOutputs& out) {
   const auto [batches, heads, queries, dim] = in.query.shape;
@@ -364,7 +370,9 @@ void Attention(Context& context, const AttentionInputs& inputs, const AttentionO
   const bool pack =
       order != nullptr || (shape.keys > 0 && static_cast<std::int64_t>(row_tiles) > kFewRowTiles);
   const bool few_rows = queries * (heads / kv_heads) <= kDirectRows;
-  TensorData data(AttentionKernelsFor(context.isa()), inputs, outputs, order.get(), pack, few_rows);
+  const bool pairs = HasMatrixUnit(context.isa()) && AllBFloat16(inputs);
+  TensorData data(AttentionKernelsFor(context.isa()), inputs, outputs, order.get(), pack, few_rows,
+                  pairs);
   AttentionCall call{data, used, ScaleOf(used, dim), {}};
   if (!pack) {
     call.groups = groups;

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "base/checked.h"
 
@@ -97,8 +98,8 @@ class Run {
   }
 
   // Floats of: packed queries; room to fetch a step's tiles; their bits; the kernel's own memory.
-  std::int64_t QuerySize() const { return RoundUp(most_rows_, kRowStep) * layout_.key_dim; }
-  std::int64_t TileSize() const { return kPageKeys * (layout_.key_dim + width_); }
+  std::int64_t QuerySize() const { return PackedQueries(layout_, most_rows_); }
+  std::int64_t TileSize() const { return layout_.packed_keys() + layout_.packed_values(); }
   std::int64_t BitsSize() const { return 2 * kPiecePages * 64; }
   std::int64_t WorkerSize() const {
     return RoundUp(QuerySize() + step_tiles_ * TileSize() + BitsSize() + StepScratch(layout_),
@@ -134,12 +135,13 @@ class Run {
         .group = group.heads,
         .first_position = group.schedule->shape().Position(tokens.begin),
         .ops = ScoreOpsOf(call_.options, group.batch, group.first_head, tokens.begin)};
-    const double scale = rows.ops.any() ? call_.scale : call_.scale * kLog2E;
+    double scale = rows.ops.any() ? call_.scale : call_.scale * kLog2E;
+    if (layout_.pairs) rows.scale = static_cast<float>(std::exchange(scale, 1.0));
     std::array<float, kMaxHeadDim> query;
     for (std::int64_t row = 0; row < rows.count; ++row) {
       call_.data.Query(group.batch, group.first_head + row % group.heads,
                        tokens.begin + row / group.heads, query.data());
-      kernels_.pack_query(row, layout_.key_dim, query.data(), scale, memory);
+      kernels_.pack_row(layout_, row, query.data(), scale, memory);
     }
     return rows;
   }

@@ -7,6 +7,9 @@
 #if defined(__aarch64__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
+#elif defined(__x86_64__)
+#include <cpuid.h>
+#include <sys/syscall.h>
 #endif
 
 #include <algorithm>
@@ -23,8 +26,22 @@ namespace {
 
 constexpr std::pair<Isa, const char*> kIsas[] = {
     {Isa::kPortable, "portable"},     {Isa::kAvx2, "avx2"}, {Isa::kAvx512, "avx512"},
-    {Isa::kAvx512Vnni, "avx512vnni"}, {Isa::kNeon, "neon"}, {Isa::kNeonDot, "neondot"},
+    {Isa::kAvx512Vnni, "avx512vnni"}, {Isa::kAmx, "amx"},   {Isa::kNeon, "neon"},
+    {Isa::kNeonDot, "neondot"},
 };
+
+#if defined(__x86_64__)
+// Whether the CPU has them and the system lets this process use them, for which it must be asked.
+bool HasMatrixTiles() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  constexpr unsigned kBFloat16Tiles = 1u << 22, kTiles = 1u << 24;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
+  if ((d & kBFloat16Tiles) == 0 || (d & kTiles) == 0) return false;
+  constexpr int kRequestPermission = 0x1023, kTileData = 18;  // of Linux 5.16 and later
+  static const bool allowed = syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  return allowed;
+}
+#endif
 
 bool MachineRuns(Isa isa) {
   switch (isa) {
@@ -39,6 +56,7 @@ bool MachineRuns(Isa isa) {
              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512cd");
     case Isa::kAvx512Vnni: return MachineRuns(Isa::kAvx512) && __builtin_cpu_supports("avx512vnni");
+    case Isa::kAmx: return MachineRuns(Isa::kAvx512Vnni) && HasMatrixTiles();
 #elif defined(__aarch64__)
     case Isa::kNeon: return true;
     case Isa::kNeonDot: return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;

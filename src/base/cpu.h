@@ -14,11 +14,13 @@ enum class Isa {
   kAvx2,        // x86: AVX2, FMA, F16C, BMI
   kAvx512,      // x86: AVX-512 F, BW, CD, DQ, VL
   kAvx512Vnni,  // x86: the above with 8-bit dot products
+  kAmx,         // x86: the above with matrix tiles of bfloat16
   kNeon,        // 64-bit Arm
   kNeonDot,     // 64-bit Arm with 8-bit dot products
 };
 
-const char* IsaName(Isa isa);  // "portable", "avx2", "avx512", "avx512vnni", "neon", "neondot"
+const char* IsaName(
+    Isa isa);  // "portable", "avx2", "avx512", "avx512vnni", "amx", "neon", "neondot"
 
 // The instruction sets this machine runs, weakest first; never empty.
 std::vector<Isa> SupportedIsas();

@@ -159,7 +159,7 @@ struct Product {
 
 template <class Source>
 HWY_INLINE void Fetch(std::uintptr_t from, std::int64_t bytes) {
-  HWY_UNROLL(4)
+  FOVEATE_UNROLL(4)
   for (std::int64_t i = 0; i < bytes; i += kCacheLine) {
     __builtin_prefetch(reinterpret_cast<const void*>(from + i), 0, kFetchLevel<Source>);
   }
@@ -174,15 +174,16 @@ HWY_INLINE void RegisterBlock(const Left& a, const Source& b, const Product& pro
   constexpr int kBytes = kPanels * static_cast<int>(kPanel * Source::kBits / 8);
   float* c = product.c + column;
   VF sum[kRows][kVectors];
-  HWY_UNROLL(8)
+  FOVEATE_UNROLL(8)
   for (int r = 0; r < kRows; ++r) {
-    HWY_UNROLL(16)
+    FOVEATE_UNROLL(16)
     for (int v = 0; v < kVectors; ++v) {
       sum[r][v] = product.accumulate ? Load(c + r * product.c_stride + v * kLanes) : Zero();
     }
   }
   if constexpr (kBytes < kCacheLine) Fetch<Source>(fetch, product.depth * kBytes);
-  HWY_UNROLL(4)  // what a loop costs besides, a core that is shared with another thread cannot hide
+  FOVEATE_UNROLL(
+      4)  // what a loop costs besides, a core that is shared with another thread cannot hide
   for (std::int64_t k = 0; k < product.depth; ++k) {
     if constexpr (kBytes >= kCacheLine) {
       Fetch<Source>(fetch, kBytes);
@@ -191,29 +192,29 @@ HWY_INLINE void RegisterBlock(const Left& a, const Source& b, const Product& pro
     // The shorter side waits in registers, the longer passes by, or the sums would spill.
     if constexpr (kRows <= kVectors) {
       VF held[kRows];
-      HWY_UNROLL(8)
+      FOVEATE_UNROLL(8)
       for (int r = 0; r < kRows; ++r) held[r] = Set(a.At(r, k));
-      HWY_UNROLL(16)
+      FOVEATE_UNROLL(16)
       for (int v = 0; v < kVectors; ++v) {
         const VF right = b.At(k, column + v * kLanes);
-        HWY_UNROLL(8)
+        FOVEATE_UNROLL(8)
         for (int r = 0; r < kRows; ++r) sum[r][v] = MulAdd(held[r], right, sum[r][v]);
       }
     } else {
       VF held[kVectors];
-      HWY_UNROLL(16)
+      FOVEATE_UNROLL(16)
       for (int v = 0; v < kVectors; ++v) held[v] = b.At(k, column + v * kLanes);
-      HWY_UNROLL(8)
+      FOVEATE_UNROLL(8)
       for (int r = 0; r < kRows; ++r) {
         const VF broadcast = Set(a.At(r, k));
-        HWY_UNROLL(16)
+        FOVEATE_UNROLL(16)
         for (int v = 0; v < kVectors; ++v) sum[r][v] = MulAdd(broadcast, held[v], sum[r][v]);
       }
     }
   }
-  HWY_UNROLL(8)
+  FOVEATE_UNROLL(8)
   for (int r = 0; r < kRows; ++r) {
-    HWY_UNROLL(16)
+    FOVEATE_UNROLL(16)
     for (int v = 0; v < kVectors; ++v) {
       float* to = c + r * product.c_stride + v * kLanes;
       Store(product.apart ? Add(Load(to), sum[r][v]) : sum[r][v], to);

@@ -11,7 +11,8 @@
 // Registers: 6 rows by 2 vectors of AVX2 are 12 sums of 16 registers, 2 of the panel, 1 broadcast;
 // 8 rows by 2 vectors of AVX-512 leave no rest in a tile of 64 rows; NEON has 24 sums of 32.
 //
-// Three ways to read a tile, equal bit for bit:
+// bfloat16 tensors go to the matrix unit of machines that have one (attention_unit-inl.h), in
+// blocks of 32 rows. Otherwise there are three ways to read a tile, equal bit for bit:
 //   - packed panels: tensors of a call with many rows, packed once for all of them;
 //   - pages of a KV cache: for many rows widened into panels at each step (as much work as 3 rows);
 //     up to 8 rows (decode) read the stored type, up to 4 rows at a time, each element widened in a
@@ -36,6 +37,12 @@
 //     it, into L2: fetches into L1 hold its miss buffers for the latency of the memory and bound a
 //     core to 12 of 30 GB/s. q8_0 is compute-bound, and better off with L1. Nibbles split where
 //     they are used, two shifts for each vector, took half as long again as q8_0 (AVX2, 8/8 heads).
+//   - With the matrix unit (AMX, D = 64) softmax and products take as long, 1.7 times the peak of
+//     multiply-adds in all. Floats as sums of three bfloat16, six products for one, were no faster
+//     than multiply-adds. Steps of 64 KB instead of 256 gave a tenth at D = 128, fetching panels
+//     ahead nothing.
+//   - Rounding and scaling by a power of two are instructions of AVX-512: 10 operations for an
+//     exponential instead of 14, a tenth of the time with the matrix unit.
 //   - Three rows by four vectors fit into 16 registers only if the broadcasts stay and the page
 //     passes by; the other way round one sum lives in memory.
 #include "kernels/attention_kernels.h"
@@ -52,26 +59,27 @@
 #include "kernels/attention_pack-inl.h"
 #include "kernels/attention_softmax-inl.h"
 #include "kernels/attention_store-inl.h"
+#include "kernels/attention_unit-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace foveate::HWY_NAMESPACE {
 
 // The scratch memory of a call, cut up.
 struct Scratch {
-  float* scores;  // [kMaxBlockRows][kScoreStride]
-  float* out;     // [kMaxBlockRows][value_width], of this step alone
-  float* m;       // [kPanel]
-  float* d;       // [kPanel]
-  float* keys;    // converted pages, as packed ones
+  float* scores;  // [BlockRows][kScoreStride]
+  float* out;     // [BlockRows][value_width], of this step alone
+  float* m;       // [BlockRows, a multiple of kPanel]
+  float* d;
+  float* keys;  // converted pages, as packed ones; of pairs a page of values
   float* values;
   float* scales;  // of a page of codes
 
   Scratch(float* memory, const PageLayout& layout)
       : scores(memory),
-        out(scores + kMaxBlockRows * kScoreStride),
-        m(out + kMaxBlockRows * layout.value_width()),
-        d(m + kPanel),
-        keys(d + kPanel),
+        out(scores + BlockRows(layout) * kScoreStride),
+        m(out + BlockRows(layout) * layout.value_width()),
+        d(m + RoundUp(BlockRows(layout), kPanel)),
+        keys(d + RoundUp(BlockRows(layout), kPanel)),
         values(keys + StepTiles(layout) * kPageKeys * layout.key_dim),
         scales(values + StepTiles(layout) * kPageKeys * layout.value_width()) {}
 };
@@ -149,7 +157,21 @@ struct ScoreTile {
              {call.scratch.scores + visible.tile * kPageKeys, kScoreStride, dim, false},
              columns.begin, columns.end);
   }
+
+#if FOVEATE_MATRIX_UNIT
+  HWY_INLINE void operator()(const PairSource& keys) const {
+    const Call& call = block.call;
+    const auto* queries = reinterpret_cast<const std::uint16_t*>(call.rows.queries);
+    UnitScores(block.count, queries + block.first * call.layout.unit_depth(), keys,
+               call.scratch.scores + visible.tile * kPageKeys, WholePanels(visible.columns));
+  }
+#endif
 };
+
+// What softmax still has to multiply scores by.
+HWY_INLINE float RemainingScale(const AttentionRows& rows) {
+  return rows.ops.any() || rows.scale <= 0 ? 1 : rows.scale;
+}
 
 inline void ApplyScoreOps(const RowBlock& block, const VisibleTile& visible) {
   const AttentionRows& rows = block.call.rows;
@@ -157,6 +179,8 @@ inline void ApplyScoreOps(const RowBlock& block, const VisibleTile& visible) {
   const Columns columns = WholePanels(visible.columns);
   for (std::int64_t row = 0; row < block.count; ++row) {
     float* scores = block.call.scratch.scores + row * kScoreStride + visible.tile * kPageKeys;
+    if (rows.scale != 1) Multiply(scores, columns, rows.scale);
+    if (!rows.ops.any()) continue;
     const std::int64_t token = (block.first + row) / rows.group;
     const std::int64_t head = (block.first + row) % rows.group;
     if (rows.ops.soft_cap > 0) SoftCap(scores, columns, rows.ops.soft_cap);
@@ -191,7 +215,7 @@ inline void Scores(const RowBlock& block) {
       VisitKeys(call.layout, tile, call.scratch.scales, call.scratch.keys,
                 ScoreTile{block, visible});
     }
-    if (call.rows.ops.any()) ApplyScoreOps(block, visible);
+    if (call.rows.ops.any() || call.rows.scale <= 0) ApplyScoreOps(block, visible);
     if (tile.bits == nullptr) continue;
     for (std::int64_t row = 0; row < block.count; ++row) {
       Hide(call.scratch.scores + row * kScoreStride + visible.tile * kPageKeys,
@@ -216,11 +240,19 @@ inline void Softmax(const RowBlock& block) {
   }
   // All maxima first: else each row would wait for its own.
   const Scratch& scratch = block.call.scratch;
+  const float scale = RemainingScale(block.call.rows);
   for (std::int64_t row = 0; row < block.count; ++row) {
-    scratch.m[row] = MaxOfRow(scratch.scores + row * kScoreStride, spans);
+    scratch.m[row] = scale * MaxOfRow(scratch.scores + row * kScoreStride, spans);
   }
   for (std::int64_t row = 0; row < block.count; ++row) {
-    scratch.d[row] = ExponentialsOfRow(scratch.scores + row * kScoreStride, spans, scratch.m[row]);
+    float* scores = scratch.scores + row * kScoreStride;
+#if FOVEATE_MATRIX_UNIT
+    if (block.call.layout.pairs) {
+      scratch.d[row] = UnitExponentials(scores, spans, scale, scratch.m[row]);
+      continue;
+    }
+#endif
+    scratch.d[row] = ExponentialsOfRow(scores, spans, scratch.m[row]);
   }
 }
 
@@ -240,6 +272,14 @@ struct ValueTile {
     GemmRows(block.count, ScoreBlock{call.scratch.scores + first}, values.From(offset),
              {call.scratch.out, width, count, accumulate}, 0, width);
   }
+
+#if FOVEATE_MATRIX_UNIT
+  HWY_INLINE void operator()(const PairSource& values) const {
+    const Scratch& scratch = block.call.scratch;
+    UnitOutput(block.count, scratch.scores, {first, first + count}, values, offset, scratch.out,
+               block.call.layout.value_width(), accumulate);
+  }
+#endif
 };
 
 // Values that are not finite: 0 * NaN would reach rows that do not see the key.
@@ -265,10 +305,34 @@ struct CarefulValueTile {
       }
     }
   }
+
+#if FOVEATE_MATRIX_UNIT
+  // They become zeros, and then NaN in the rows that see them.
+  HWY_INLINE void operator()(const PairSource& values) const {
+    const Scratch& scratch = block.call.scratch;
+    const std::int64_t width = block.call.layout.value_width();
+    const std::int64_t first = visible.tile * kPageKeys;
+    UnitOutput(block.count, scratch.scores,
+               {first + visible.columns.begin, first + visible.columns.end},
+               FiniteValues(values, width, scratch.keys), visible.columns.begin, scratch.out, width,
+               accumulate);
+    for (std::int64_t row = 0; row < block.count; ++row) {
+      float* out = scratch.out + row * width;
+      for (std::uint64_t bits = block.Bits(visible.tile, row); bits != 0; bits &= bits - 1) {
+        const int key = __builtin_ctzll(bits);
+        if (block.HiddenByBias(visible.tile, row, key)) continue;
+        for (std::int64_t i = 0; i < width; i += kLanes) {
+          const VF value = values.At(key, i);
+          Store(Add(Load(out + i), Sub(value, value)), out + i);
+        }
+      }
+    }
+  }
+#endif
 };
 
 struct CheckFinite {
-  const Columns& keys;
+  Columns keys;
   std::int64_t width;
   bool& finite;
 
@@ -284,14 +348,23 @@ struct CheckFinite {
   }
 };
 
+// The values that are multiplied, those beside the visible ones by zero.
+HWY_INLINE Columns ReadColumns([[maybe_unused]] const PageLayout& layout, const Columns& visible) {
+#if FOVEATE_MATRIX_UNIT
+  if (layout.pairs) return WholeDepths(visible);
+#endif
+  return visible;
+}
+
 // Whether rows may see different keys of a tile of which some value is not finite. With a bias they
 // always may.
 inline bool NeedsCare(const Call& call, const VisibleTile& visible) {
   const KeyTile& tile = call.step.tiles[visible.tile];
   if (tile.bits == nullptr && call.rows.ops.bias == nullptr) return false;
   bool finite = true;
-  VisitValues(call.layout, tile, call.scratch.scales,
-              CheckFinite{visible.columns, call.layout.value_width(), finite});
+  VisitValues(
+      call.layout, tile, call.scratch.scales,
+      CheckFinite{ReadColumns(call.layout, visible.columns), call.layout.value_width(), finite});
   return !finite;
 }
 
@@ -306,8 +379,8 @@ HWY_INLINE int Adjoining(const RowBlock& block, int i,
     const auto& tiles = block.call.step.tiles;
     if (next.tile != one.tile + 1 || careful[next.tile] || one.columns.end != kPageKeys ||
         next.columns.begin != 0 ||
-        tiles[next.tile].values !=
-            tiles[one.tile].values + kPageKeys * kPanel * static_cast<int>(sizeof(float))) {
+        tiles[next.tile].values != tiles[one.tile].values + block.call.layout.packed_value_step() *
+                                                                static_cast<int>(sizeof(float))) {
       break;
     }
     ++more;
@@ -346,9 +419,9 @@ void AttendBlock(const Call& call, std::int64_t first, std::int64_t count,
   Values(block, careful);
   const Scratch& scratch = call.scratch;
   const std::int64_t width = call.layout.value_width();
-  MergeBlock(count, width, {scratch.out, scratch.m, scratch.d},
-             {call.state.o + first * width, call.state.m + first, call.state.d + first,
-              call.state.o_rest + first * width, call.state.d_rest + first});
+  Merge(count, width, {scratch.out, scratch.m, scratch.d},
+        {call.state.o + first * width, call.state.m + first, call.state.d + first,
+         call.state.o_rest + first * width, call.state.d_rest + first});
 }
 
 // Converts the visible part of stored pages into panels; returns the step and layout of those.
@@ -409,7 +482,7 @@ void AttendStep(const PageLayout& stored, const AttentionRows& rows, const Atten
     careful[all.visible[i].tile] = NeedsCare(call, all.visible[i]);
   }
   // Blocks that do not cross those of packed queries.
-  const std::int64_t unit = direct ? kTileRows : kBlockRows;
+  const std::int64_t unit = layout.pairs ? kUnitRows : direct ? kTileRows : kBlockRows;
   const std::int64_t most = direct ? DirectRows(std::min(rows.count, unit)) : unit;
   for (std::int64_t first = 0; first < rows.count;) {
     const std::int64_t count = std::min({most, unit - first % unit, rows.count - first});
@@ -424,9 +497,22 @@ void PackQuery(std::int64_t row, std::int64_t dim, const float* query, double sc
   for (std::int64_t d = 0; d < dim; ++d) to[d * kTileRows] = static_cast<float>(query[d] * scale);
 }
 
-// Calls visitor(source) with the keys of a page, without memory of the caller's.
+void PackRow(const PageLayout& layout, std::int64_t row, const float* query, double scale,
+             float* packed) {
+  PackQuery(row, layout.key_dim, query, scale, packed);
+}
+
+void PackPage(const PageLayout& layout, const TensorRef<2>& keys, const TensorRef<2>& values,
+              float* key_page, float* value_page) {
+  PackKeys(keys, key_page);
+  PackValues(values, layout.value_panel, value_page);
+}
+
+// Calls visitor(source) with the keys of a page, without memory of the caller's: not of a tensor in
+// place, which would need room for its panels.
 template <class Visitor>
 HWY_INLINE void VisitPage(const PageLayout& layout, const KeyTile& page, const Visitor& visitor) {
+  if (layout.in_place) return;
   // Widened scales, then codes of which four take a float's room.
   alignas(64) float scratch[kMaxHeadDim / kCodeBlock * kPageKeys + kMaxHeadDim * kPageKeys / 4];
   VisitKeys(layout, page, scratch, nullptr, visitor);
@@ -461,9 +547,33 @@ void ScorePage(const PageLayout& layout, const float* queries, std::int64_t rows
             PageScores{layout.key_dim, queries, rows, scores});
 }
 
-constexpr AttentionKernels kAttentionKernels = {kBlockRows, StoreKey,   StoreValue, WidenRow,
-                                                PackKeys,   PackValues, UnpackKeys, PackQuery,
-                                                ScorePage,  AttendStep, Merge,      Normalise};
+constexpr AttentionKernels kAttentionKernels = {
+    kBlockRows, StoreKey,  StoreValue, WidenRow,  PackKeys,   PackValues, PackPage,
+    UnpackKeys, PackQuery, PackRow,    ScorePage, AttendStep, Merge,      Normalise};
+
+#if FOVEATE_MATRIX_UNIT
+void PackRowForUnit(const PageLayout& layout, std::int64_t row, const float* query, double scale,
+                    float* packed) {
+  (layout.pairs ? PackUnitRow : PackRow)(layout, row, query, scale, packed);
+}
+
+void PackPageForUnit(const PageLayout& layout, const TensorRef<2>& keys, const TensorRef<2>& values,
+                     float* key_page, float* value_page) {
+  (layout.pairs ? PackUnitPage : PackPage)(layout, keys, values, key_page, value_page);
+}
+
+void AttendStepWithUnit(const PageLayout& layout, const AttentionRows& rows,
+                        const AttentionStep& step, float* memory, const SoftmaxState& state) {
+  if (!layout.pairs) return AttendStep(layout, rows, step, memory, state);
+  const MatrixUnit unit;
+  AttendStep(layout, rows, step, memory, state);
+}
+
+constexpr AttentionKernels kUnitAttentionKernels = {
+    kBlockRows, StoreKey,           StoreValue, WidenRow,  PackKeys,
+    PackValues, PackPageForUnit,    UnpackKeys, PackQuery, PackRowForUnit,
+    ScorePage,  AttendStepWithUnit, Merge,      Normalise};
+#endif
 
 }  // namespace foveate::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -472,6 +582,9 @@ HWY_AFTER_NAMESPACE();
 namespace foveate {
 
 const AttentionKernels& AttentionKernelsFor(Isa isa) {
+#if HWY_ARCH_X86
+  if (HasMatrixUnit(isa)) return N_AVX3::kUnitAttentionKernels;
+#endif
   return FOVEATE_TABLE_FOR(isa, kAttentionKernels);
 }
 

@@ -57,9 +57,10 @@ inline constexpr float kHidden = -1e30f;
 
 // Rows are (token, query head of the group) pairs in that order.
 struct AttentionRows {
-  const float* queries = nullptr;  // packed by pack_query
+  const float* queries = nullptr;  // packed by pack_row
   std::int64_t count = 0;
   std::int64_t group = 1;
+  float scale = 1;                  // of scores, where queries are packed without: pairs
   std::int64_t first_position = 0;  // of the first token; for ALiBi
   ScoreOps ops;
 };
@@ -102,12 +103,20 @@ struct AttentionKernels {
   void (*pack_keys)(const TensorRef<2>& keys, float* page);
   void (*pack_values)(const TensorRef<2>& values, std::int64_t panel, float* page);
 
+  // Keys and values in the form that the layout of a call asks for.
+  void (*pack_page)(const PageLayout& layout, const TensorRef<2>& keys, const TensorRef<2>& values,
+                    float* key_page, float* value_page);
+
   // The same of a stored page of keys, all 64.
   void (*unpack_keys)(const PageLayout& layout, const std::byte* block, float* page);
 
   // Writes query row `row`, scaled and rounded once, among the packed queries.
   void (*pack_query)(std::int64_t row, std::int64_t dim, const float* query, double scale,
                      float* packed);
+
+  // The same in the form that the layout of a call asks for.
+  void (*pack_row)(const PageLayout& layout, std::int64_t row, const float* query, double scale,
+                   float* packed);
 
   // scores [rows][64] = packed queries times the keys of a page, as attend computes them before any
   // score operation. `next`: the keys that are scored after these, or null.
@@ -129,25 +138,40 @@ struct AttentionKernels {
 
 const AttentionKernels& AttentionKernelsFor(Isa isa);
 
+// Whether packed pages may be pairs.
+constexpr bool HasMatrixUnit(Isa isa) { return isa == Isa::kAmx; }
+
 // Tiles of a step: as many, up to four, as keep its converted keys and values within 256 KB, so
-// that they stay in L2 while the rows pass by. Shorter steps are merged more often, which costs a
-// twentieth at D = 128 if they are half as long.
+// that they stay in L2 while the rows pass by, or 64 KB of pairs, which pass faster. Shorter steps
+// are merged more often, which costs a twentieth at D = 128 if they are half as long.
 inline std::int64_t StepTiles(const PageLayout& layout) {
-  const std::int64_t tile_floats = kPageKeys * (layout.key_dim + layout.value_width());
+  const std::int64_t tile_floats =
+      (layout.packed_keys() + layout.packed_values()) * (layout.pairs ? 4 : 1);
   return tile_floats <= 16384 ? 4 : tile_floats <= 32768 ? 2 : 1;
 }
 
-// Floats that attend() works in: scores and output of a block of rows, a converted step, one page's
-// scales.
-inline constexpr std::int64_t kMaxBlockRows = 12;
+// Floats that attend() works in: scores and output of a block of rows; a converted step and one
+// page's scales, or of pairs a page of values.
+inline constexpr std::int64_t kMaxBlockRows = 12;  // of floats
+inline std::int64_t BlockRows(const PageLayout& layout) {
+  return layout.pairs ? kUnitRows : kMaxBlockRows;
+}
 inline constexpr std::int64_t kMaxHeadDim = 512;
 inline constexpr std::int64_t kScoreStride =
     kPieceKeys + kPanel;  // not a power of two: L1 has sets
 inline std::int64_t StepScratch(const PageLayout& layout) {
   const std::int64_t key_dim = RoundUp(layout.key_dim, kPanel);
   const std::int64_t width = layout.value_width();
-  return kMaxBlockRows * (kScoreStride + width) + 2 * kPanel +
-         StepTiles(layout) * kPageKeys * (key_dim + width) + kPageKeys * (key_dim + width);
+  const std::int64_t rows = BlockRows(layout);
+  const std::int64_t block = rows * (kScoreStride + width) + 2 * RoundUp(rows, kPanel);
+  if (layout.pairs) return block + layout.packed_values();
+  return block + StepTiles(layout) * kPageKeys * (key_dim + width) + kPageKeys * (key_dim + width);
+}
+
+// Floats' room of so many packed queries.
+inline std::int64_t PackedQueries(const PageLayout& layout, std::int64_t rows) {
+  return layout.pairs ? RoundUp(rows, kUnitRows) * layout.unit_depth() / 2
+                      : RoundUp(rows, kRowStep) * layout.key_dim;
 }
 
 }  // namespace foveate

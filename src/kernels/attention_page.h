@@ -14,6 +14,11 @@
 //   keys    [64/16][D][16] per page
 //   values  [Dv'/16][n 64][16] for n pages that are used together; a page begins at its first row
 //
+// or bfloat16 for a matrix unit, which takes two of the depth side by side:
+//
+//   keys    [64/16][D''/2][16][2]        D'' = D rounded up to 32 elements
+//   values  [Dv'/16][n 64/2][16][2]
+//
 // Memory is [pieces][KV heads], each with the key blocks of its four pages and then the value
 // blocks: the order in which decoding reads them, so that it streams.
 #pragma once
@@ -23,6 +28,7 @@
 
 #include "base/checked.h"
 #include "base/tensor_ref.h"
+#include "kernels/matrix_unit.h"
 
 namespace foveate {
 
@@ -53,9 +59,18 @@ struct PageLayout {
   std::int64_t value_dim = 0;
   KvType key_type = KvType::kF32;
   KvType value_type = KvType::kF32;
-  std::int64_t value_panel = 0;  // packed: floats from one panel of values to the next; else 0
+  std::int64_t value_panel = 0;  // packed: elements of a panel of values; else 0
+  bool pairs = false;            // packed: bfloat16 for a matrix unit, not floats
 
-  bool packed() const { return value_panel > 0; }  // f32 panels, made for one call
+  bool packed() const { return value_panel > 0; }  // panels, made for one call
+
+  // Of a packed page, in the room of floats; and from one page of values to the next in a panel.
+  std::int64_t packed_keys() const {
+    return pairs ? kPageKeys * unit_depth() / 2 : kPageKeys * key_dim;
+  }
+  std::int64_t packed_values() const { return packed_value_step() * value_width() / kPanel; }
+  std::int64_t packed_value_step() const { return kPageKeys * kPanel / (pairs ? 2 : 1); }
+  std::int64_t unit_depth() const { return RoundUp(key_dim, kUnitDepth); }
 
   // Rows of a caller's tensor, read where they lie: elements of `row_type`, side by side, rows as
   // many elements apart. For few query rows, which would not repay packing.

@@ -17,6 +17,7 @@
 
 #include "kernels/attention_gemm-inl.h"
 #include "kernels/attention_pack-inl.h"
+#include "kernels/attention_unit-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace foveate::HWY_NAMESPACE {
@@ -179,6 +180,9 @@ template <class Visitor>
 HWY_INLINE void VisitKeys(const PageLayout& layout, const KeyTile& tile, float* scales, float* page,
                           const Visitor& visitor) {
   const std::byte* block = tile.keys;
+#if FOVEATE_MATRIX_UNIT
+  if (layout.pairs) return visitor(KeyPairs(layout, block));
+#endif
   if (layout.in_place) {
     PackKeys({block, layout.row_type, {tile.count, layout.key_dim}, {layout.key_stride, 1}}, page);
     return visitor(PanelSource{page, layout.key_dim * kPanel});
@@ -214,6 +218,9 @@ HWY_INLINE void VisitValues(const PageLayout& layout, const KeyTile& tile, float
                             const Visitor& visitor) {
   const std::byte* block = tile.values;
   const std::int64_t width = layout.value_width();
+#if FOVEATE_MATRIX_UNIT
+  if (layout.pairs) return visitor(ValuePairs(layout, block));
+#endif
   if (layout.in_place) {
     const std::int64_t stride = layout.value_stride;
     switch (layout.row_type) {
@@ -264,7 +271,7 @@ struct PackPanels {
       for (std::int64_t k = 0; k < count; ++k) {
         float* to = panels + (block + k) * kPanel;
         for (std::int64_t column = 0; column < columns; column += kPanel, to += panel_size) {
-          HWY_UNROLL(4)
+          FOVEATE_UNROLL(4)
           for (int i = 0; i < kPanel; i += kLanes) Store(part.At(k, column + i), to + i);
         }
       }

@@ -50,9 +50,13 @@ HWY_INLINE VF Exp(VF x) { return IfLess(Set(88.72f), x, Set(__builtin_inff()), E
 // 2^x for x <= 0 (in truth up to 127), 2^0 = 1 exactly. Below -125 zero; of a NaN, whatever its
 // bits, a NaN.
 HWY_INLINE VF Exp2NonPositive(VF x) {
+#if HWY_TARGET == HWY_AVX3  // has instructions for both ends
+  const VF r{_mm512_reduce_ps(x.raw, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+#else
   constexpr float kRoundToInteger = 0x1.8p23f;
   const VF magic = Add(x, Set(kRoundToInteger));
   const VF r = Sub(x, Sub(magic, Set(kRoundToInteger)));
+#endif
   // 2^r for |r| <= 1/2, minimax with the constant fixed at 1, relative error 1.1e-7.
   VF e = Set(0x1.5bba14p-10f);
   e = MulAdd(e, r, Set(0x1.3cea88p-7f));
@@ -60,7 +64,12 @@ HWY_INLINE VF Exp2NonPositive(VF x) {
   e = MulAdd(e, r, Set(0x1.ebf9bcp-3f));
   e = MulAdd(e, r, Set(0x1.62e42ap-1f));
   e = MulAdd(e, r, Set(1.0f));
+#if HWY_TARGET == HWY_AVX3
+  const auto above = _mm512_cmp_ps_mask(x.raw, Set(-125.0f).raw, _CMP_NLT_UQ);
+  return VF{_mm512_maskz_scalef_ps(above, e.raw, Sub(x, r).raw)};
+#else
   return IfLess(x, Set(-125.0f), Zero(), Mul(e, PowerOfTwo(magic)));
+#endif
 }
 
 // tanh(x) = E / (E + 2) with E = e^2|x| - 1, formed without cancellation for small x.

@@ -66,7 +66,8 @@ const Table& ChooseForIsa(Isa isa, const Table* fallback, std::type_identity_t<c
     case Isa::kPortable: break;
     case Isa::kAvx2: chosen = avx2; break;
     case Isa::kAvx512:
-    case Isa::kAvx512Vnni: chosen = avx3; break;
+    case Isa::kAvx512Vnni:
+    case Isa::kAmx: chosen = avx3; break;
     case Isa::kNeon:
     case Isa::kNeonDot: chosen = neon; break;
   }

@@ -13,6 +13,16 @@
 #include "base/half.h"
 #include "hwy/highway.h"
 
+// Before loops over registers, which must be unrolled to stay in them. A sanitizer would check
+// every copy, and its build takes three times as long.
+#ifndef FOVEATE_UNROLL
+#if HWY_IS_ASAN || HWY_IS_TSAN
+#define FOVEATE_UNROLL(times)
+#else
+#define FOVEATE_UNROLL(times) HWY_UNROLL(times)
+#endif
+#endif
+
 #if defined(FOVEATE_KERNELS_SIMD_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef FOVEATE_KERNELS_SIMD_INL_H_
 #undef FOVEATE_KERNELS_SIMD_INL_H_

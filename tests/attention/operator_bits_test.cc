@@ -8,9 +8,7 @@
 
 #include "attention/attention.h"
 #include "attention/window_pattern.h"
-#include "kernels/attention_kernels.h"
 #include "tests/support/attention_problem.h"
-#include "tests/support/isas.h"
 
 namespace foveate {
 namespace {
@@ -65,7 +63,11 @@ void ForEveryProblem(const std::function<void(AttentionProblem&, Isa)>& visit) {
         AttentionProblem problem(sizes, random);
         problem.options.pattern = family.pattern;
         SetOptions(problem, all, random);
-        for (const Isa isa : DistinctIsas(AttentionKernelsFor)) visit(problem, isa);
+        for (const AttentionWay& way : AttentionWays()) {
+          SCOPED_TRACE(ElementTypeName(way.type));
+          problem.ConvertTo(way.type);
+          visit(problem, way.isa);
+        }
         if (::testing::Test::HasFatalFailure()) return;
       }
     }

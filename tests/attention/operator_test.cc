@@ -43,6 +43,26 @@ TEST(AttentionOperator, RandomProblemsAgreeWithTheOracle) {
   }
 }
 
+// Probabilities have 16 bits there: they are cut to 8, and the rest is rounded to 8.
+TEST(AttentionOperator, MatrixUnitAgreesWithTheOracle) {
+  for (const auto& [isa, type] : AttentionWays()) {
+    if (type != ElementType::kBF16) continue;
+    for (unsigned seed = 1; seed <= 300; ++seed) {
+      std::mt19937 random(seed);
+      const auto problem = RandomProblem(random, 1'000'000, type);
+      SCOPED_TRACE(fmt::format("seed {} {}", seed, Text(problem->sizes)));
+      double largest = 0;
+      for (const double value : problem->value.Values()) {
+        largest = std::max(largest, std::abs(value));
+      }
+      Context context({.threads = 1 + static_cast<int>(seed % 3), .isa = isa});
+      ExpectAnswer(RunOperator(context, *problem, RandomType(random), RandomOrder(random)),
+                   problem->Solve(), 0x1p-16 * largest);
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
 void ExpectAgrees(const AttentionProblem& problem) {
   const reference::AttentionAnswer answer = problem.Solve();
   for (const Isa isa : Isas()) {
@@ -146,8 +166,9 @@ void ExpectContained(const AttentionProblem& problem, const AttentionResult& cle
 void ExpectNoLeaks(AttentionProblem& problem) {
   const AttentionSizes& s = problem.sizes;
   const float odd_nan = std::bit_cast<float>(0x7fffffffu);
-  for (const Isa isa : Isas()) {
-    SCOPED_TRACE(IsaName(isa));
+  for (const auto& [isa, type] : AttentionWays()) {
+    SCOPED_TRACE(fmt::format("{} {}", IsaName(isa), ElementTypeName(type)));
+    problem.ConvertTo(type);
     Context context({.threads = 2, .isa = isa});
     const AttentionResult clean = RunOperator(context, problem);
     for (const std::int64_t key : {std::int64_t{0}, s.keys / 2, s.keys - 1}) {

@@ -12,8 +12,10 @@
 #include <vector>
 
 #include "attention/attention.h"
+#include "kernels/attention_kernels.h"
 #include "reference/attention_oracle.h"
 #include "tests/support/held_tensor.h"
+#include "tests/support/isas.h"
 
 namespace foveate::testing {
 
@@ -44,6 +46,16 @@ struct AttentionProblem {
   void SetBias(const std::array<std::int64_t, 4>& shape, std::vector<float> values) {
     bias = std::move(values);
     options.bias = MakeView<const float>(bias.data(), shape[0], shape[1], shape[2], shape[3]);
+  }
+
+  // The same numbers, rounded, as dense tensors of another type.
+  void ConvertTo(ElementType type) {
+    for (HeldTensor* tensor : {&query, &key, &value}) {
+      HeldTensor converted(tensor->shape(), type, Order::kDense);
+      converted.ForEach(
+          [&](auto... at) { converted.Set(at..., static_cast<float>(tensor->Get(at...))); });
+      *tensor = std::move(converted);
+    }
   }
 
   AttentionShape shape() const { return {sizes.rows, sizes.keys}; }
@@ -88,6 +100,20 @@ struct AttentionProblem {
   reference::AttentionAnswer Solve() const { return reference::SolveAttention(Exact()); }
 };
 
+// Kernels that differ: of every instruction set, and of a matrix unit, which takes bfloat16 alone.
+struct AttentionWay {
+  Isa isa;
+  ElementType type;
+};
+inline std::vector<AttentionWay> AttentionWays() {
+  std::vector<AttentionWay> ways;
+  for (const Isa isa : DistinctIsas(AttentionKernelsFor)) {
+    ways.push_back({isa, ElementType::kF32});
+    if (HasMatrixUnit(isa)) ways.push_back({isa, ElementType::kBF16});
+  }
+  return ways;
+}
+
 struct AttentionResult {
   HeldTensor out;
   std::vector<float> lse;  // [B, H, N]
@@ -123,8 +149,9 @@ inline double RoundingOf(ElementType type, double value) {
   return 0;
 }
 
-// Every row within its bound; rows that attend nothing are zeros and -infinity, exactly.
-inline void ExpectAnswer(const AttentionResult& result, const reference::AttentionAnswer& answer) {
+// Every row within its bound and `more`; rows that attend nothing are zeros and -infinity, exactly.
+inline void ExpectAnswer(const AttentionResult& result, const reference::AttentionAnswer& answer,
+                         double more = 0) {
   const auto [batches, heads, rows, dim] = result.out.shape();
   const std::vector<double> out = result.out.Values();
   ASSERT_EQ(out.size(), answer.out.size());
@@ -137,7 +164,7 @@ inline void ExpectAnswer(const AttentionResult& result, const reference::Attenti
       ASSERT_NEAR(result.lse[i], answer.lse[i], answer.lse_bound[i]) << at;
     }
     for (std::int64_t d = i * dim; d < (i + 1) * dim; ++d) {
-      const double allowed = answer.bound[i] + RoundingOf(result.out.type(), answer.out[d]);
+      const double allowed = answer.bound[i] + RoundingOf(result.out.type(), answer.out[d]) + more;
       ASSERT_NEAR(out[d], answer.out[d], allowed) << at << " dimension " << d % dim;
     }
   }

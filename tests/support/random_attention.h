@@ -10,6 +10,7 @@
 #include <initializer_list>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <tuple>
@@ -124,15 +125,17 @@ inline Order RandomOrder(std::mt19937& random) {
               {Order::kDense, Order::kDense, Order::kRowsFirst, Order::kTransposed, Order::kGaps});
 }
 
+// `type`: of all tensors; none: any of each.
 inline std::unique_ptr<AttentionProblem> RandomProblem(std::mt19937& random,
-                                                       std::int64_t most = 4'000'000) {
+                                                       std::int64_t most = 4'000'000,
+                                                       std::optional<ElementType> type = {}) {
   auto problem = std::make_unique<AttentionProblem>(RandomSizes(random, most), random);
   const float spread = Pick(random, {0.1f, 1.0f, 1.0f, 3.0f});
   for (HeldTensor* tensor : {&problem->query, &problem->key, &problem->value}) {
     Order order = random() % 16 == 0 ? Order::kOneHead : RandomOrder(random);
     // Not of queries and keys at once: a sum of equal products rounds the same way every time.
     if (tensor != &problem->key && random() % 16 == 0) order = Order::kOneNumber;
-    *tensor = HeldTensor(tensor->shape(), RandomType(random), order);
+    *tensor = HeldTensor(tensor->shape(), type ? *type : RandomType(random), order);
     tensor->Randomise(random, 0, tensor == &problem->value ? 1 : spread);
   }
   RandomOptions(*problem, random);
