@@ -1,4 +1,4 @@
-// Products of bfloat16 matrices by a matrix unit (x86: AMX), summed in float.
+// Products of bfloat16 matrices by a matrix unit, summed in float. Defined on x86 alone (AMX).
 //
 //   left    [rows][depth], or with two pieces [rows][depth / 32][2][32]: numbers as sums of two
 //   right   [columns / 16][depth / 2][16][2]: panels, two of the depth side by side

@@ -9,6 +9,7 @@
 #include "base/cpu.h"
 #include "base/half.h"
 
+#if defined(__x86_64__)
 namespace foveate {
 namespace {
 
@@ -81,3 +82,4 @@ INSTANTIATE_TEST_SUITE_P(Pieces, MatrixUnitTest, ::testing::Values(1, 2));
 
 }  // namespace
 }  // namespace foveate
+#endif  // x86
