@@ -1,6 +1,6 @@
 // Does a fact anywhere in a text reach its last token? Mechanisms side by side, without a model:
 //
-//   relay power window:left=703,right=0 sink_window:sink=64,left=639
+//   relay power window:left=557,right=0 sink_window:sink=64,left=495
 //
 // Layers of attention that were made for it instead of trained: one token carries a mark and a
 // message; in every layer each token looks for the mark, takes over the state of the token that has

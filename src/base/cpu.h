@@ -19,8 +19,11 @@ enum class Isa {
   kNeonDot,     // 64-bit Arm with 8-bit dot products
 };
 
-const char* IsaName(
-    Isa isa);  // "portable", "avx2", "avx512", "avx512vnni", "amx", "neon", "neondot"
+// "portable", "avx2", "avx512", "avx512vnni", "amx", "neon", "neondot"
+const char* IsaName(Isa isa);
+
+// Whether kernels may use the 8-bit dot products of AVX-512.
+constexpr bool HasVnni(Isa isa) { return isa == Isa::kAvx512Vnni || isa == Isa::kAmx; }
 
 // The instruction sets this machine runs, weakest first; never empty.
 std::vector<Isa> SupportedIsas();

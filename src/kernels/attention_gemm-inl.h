@@ -182,8 +182,8 @@ HWY_INLINE void RegisterBlock(const Left& a, const Source& b, const Product& pro
     }
   }
   if constexpr (kBytes < kCacheLine) Fetch<Source>(fetch, product.depth * kBytes);
-  FOVEATE_UNROLL(
-      4)  // what a loop costs besides, a core that is shared with another thread cannot hide
+  // What a loop costs besides, a core that is shared with another thread cannot hide.
+  FOVEATE_UNROLL(4)
   for (std::int64_t k = 0; k < product.depth; ++k) {
     if constexpr (kBytes >= kCacheLine) {
       Fetch<Source>(fetch, kBytes);

@@ -389,7 +389,7 @@ HWY_AFTER_NAMESPACE();
 namespace foveate {
 QuantKernel QuantKernelFor(Isa isa) {
 #if HWY_ARCH_X86
-  if (isa == Isa::kAvx512Vnni || isa == Isa::kAmx) return MultiplyVnni;
+  if (HasVnni(isa)) return MultiplyVnni;
 #elif HWY_ARCH_ARM_A64
   if (isa == Isa::kNeonDot) return MultiplyNeonDot;
 #endif

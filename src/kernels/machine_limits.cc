@@ -164,7 +164,7 @@ __attribute__((target("arch=armv8.2-a+dotprod"))) double NeonDotLoop(std::int64_
 LimitLoops LoopsFor(Isa isa) {
   LimitLoops loops = FOVEATE_TABLE_FOR(isa, kLimitLoops);
 #if defined(__x86_64__)
-  if (isa == Isa::kAvx512Vnni || isa == Isa::kAmx) loops.int8 = VnniLoop;
+  if (HasVnni(isa)) loops.int8 = VnniLoop;
 #elif defined(__aarch64__)
   if (isa == Isa::kNeonDot) loops.int8 = NeonDotLoop;
 #endif
